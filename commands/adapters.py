@@ -50,7 +50,7 @@ class AdapterSource(Word):
         ]
 
 
-@verb("adapter list", family=FAMILY, example="adapter list", default=True)
+@verb("adapter list", family=FAMILY, synonyms=("adapters", "loras"), example="adapter list", default=True)
 class ListAdapters(Request, frozen=True):
     """List the kept adapters, and which of them are on."""
 
@@ -63,6 +63,8 @@ class ListAdapters(Request, frozen=True):
 @verb(
     "adapter load",
     family=FAMILY,
+    synonyms=("lora", "peft", "load lora", "load adapter"),
+    needs=("model",),
     example=("adapter load fr", "adapter load ./french --as fr --weight 0.5", "adapter load round:crab-1"),
 )
 class LoadAdapter(Request, frozen=True):
@@ -137,7 +139,13 @@ class _OneAdapter(Request, frozen=True):
     which: Annotated[str, Arg(AdapterName(), "the adapter's name", metavar="NAME")]
 
 
-@verb("adapter on", family=FAMILY, example="adapter on fr")
+@verb(
+    "adapter on",
+    family=FAMILY,
+    synonyms=("turn on adapter", "enable adapter"),
+    needs=("model",),
+    example="adapter on fr",
+)
 class TurnAdapterOn(_OneAdapter, frozen=True):
     """Turn an adapter back on, at its place in the order."""
 
@@ -146,7 +154,13 @@ class TurnAdapterOn(_OneAdapter, frozen=True):
         return turn(session, self.which, True)
 
 
-@verb("adapter off", family=FAMILY, example="adapter off fr")
+@verb(
+    "adapter off",
+    family=FAMILY,
+    synonyms=("turn off adapter", "disable adapter"),
+    needs=("model",),
+    example="adapter off fr",
+)
 class TurnAdapterOff(_OneAdapter, frozen=True):
     """Turn an adapter off, and keep its place in the order."""
 
@@ -155,7 +169,7 @@ class TurnAdapterOff(_OneAdapter, frozen=True):
         return turn(session, self.which, False)
 
 
-@verb("adapter merge", family=FAMILY, example="adapter merge fr")
+@verb("adapter merge", family=FAMILY, synonyms=("merge", "bake", "fuse"), needs=("model",), example="adapter merge fr")
 class MergeAdapter(_OneAdapter, frozen=True):
     """Merge an adapter that is on into the weights, and report the rounding error.
 
@@ -168,7 +182,7 @@ class MergeAdapter(_OneAdapter, frozen=True):
         return (yield from merge(session, self.which, self.line()))
 
 
-@verb("adapter unmerge", family=FAMILY, example="adapter unmerge fr")
+@verb("adapter unmerge", family=FAMILY, synonyms=("unfuse", "unbake"), needs=("model",), example="adapter unmerge fr")
 class UnmergeAdapter(_OneAdapter, frozen=True):
     """Undo a merge: restore the exact weights, and keep the adapter on beside them."""
 
@@ -177,7 +191,12 @@ class UnmergeAdapter(_OneAdapter, frozen=True):
         return unmerge(session, self.which)
 
 
-@verb("adapter save", family=FAMILY, example="adapter save fr --to fr-peft")
+@verb(
+    "adapter save",
+    family=FAMILY,
+    synonyms=("save adapter", "save lora", "export adapter"),
+    example="adapter save fr --to fr-peft",
+)
 class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
     """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
 
@@ -200,7 +219,12 @@ class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
         return shown(session, "saved", self.which, notes=notes, path=str(written))
 
 
-@verb("adapter delete", family=FAMILY, example=("adapter delete fr", "adapter delete fr --restore"))
+@verb(
+    "adapter delete",
+    family=FAMILY,
+    synonyms=("delete adapter", "delete lora"),
+    example=("adapter delete fr", "adapter delete fr --restore"),
+)
 class DeleteAdapter(_OneAdapter, frozen=True):
     """Move a kept adapter to the trash, or restore the one last deleted under its name."""
 

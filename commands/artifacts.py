@@ -17,7 +17,13 @@ from sessions.session import Session
 FAMILY = "Saved by name"
 
 
-@verb("save", family=FAMILY, example=("save texas", "save texas --force"))
+@verb(
+    "save",
+    family=FAMILY,
+    synonyms=("store", "save circuit", "write"),
+    needs=("circuit",),
+    example=("save texas", "save texas --force"),
+)
 class SaveCircuit(Request, frozen=True):
     """Save the circuit under a name, with everything needed to load it again."""
 
@@ -40,7 +46,7 @@ class SaveCircuit(Request, frozen=True):
         return Saved(name=self.name, path=str(path))
 
 
-@verb("load", family=FAMILY, example=("load texas", "load"))
+@verb("load", family=FAMILY, synonyms=("open circuit", "load circuit", "read"), example=("load texas", "load"))
 class LoadCircuit(Request, frozen=True):
     """Load a saved circuit and its prompt into the session.
 
@@ -61,7 +67,7 @@ class LoadCircuit(Request, frozen=True):
         return Loaded(name=self.name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))
 
 
-@verb("list", family=FAMILY, example="list")
+@verb("list", family=FAMILY, synonyms=("ls", "dir", "saved", "artifacts", "shelf", "library"), example="list")
 class ListSaved(Request, frozen=True):
     """List what is saved: circuits, vectors, presets, atlases, means and edits."""
 
@@ -71,7 +77,12 @@ class ListSaved(Request, frozen=True):
         return Listed(rows=tuple(session.store.rows()))
 
 
-@verb("delete", family=FAMILY, example=("delete texas", "delete vector:calm", "delete texas --restore"))
+@verb(
+    "delete",
+    family=FAMILY,
+    synonyms=("rm", "remove", "del", "trash", "undelete"),
+    example=("delete texas", "delete vector:calm", "delete texas --restore"),
+)
 class DeleteSaved(Request, frozen=True):
     """Delete a saved artifact, or restore the one last deleted under its name."""
 

@@ -32,6 +32,8 @@ OfAnother = Annotated[bool, Flag("use the atlas even if it was made on another m
 @verb(
     "atlas build",
     family=FAMILY,
+    synonyms=("build atlas", "corpus", "record activations", "max activating"),
+    needs=("model",),
     example=("atlas build small --docs 12 --layers 12", "atlas build books --corpus books/ --length 256 --top 20"),
 )
 class BuildAtlas(Request, frozen=True):
@@ -83,7 +85,13 @@ class BuildAtlas(Request, frozen=True):
         )
 
 
-@verb("atlas show", family=FAMILY, example=("atlas show L12/N34", "atlas show L12/N34 --name small --rows 5"))
+@verb(
+    "atlas show",
+    family=FAMILY,
+    synonyms=("max activating examples", "dataset examples", "contexts"),
+    needs=("atlas",),
+    example=("atlas show L12/N34", "atlas show L12/N34 --name small --rows 5"),
+)
 class ShowAtlas(Request, frozen=True):
     """Show a neuron's extremes over the corpus of an atlas, each in its context."""
 
@@ -102,7 +110,13 @@ class ShowAtlas(Request, frozen=True):
         return AtlasShown(profile=profile(atlas, neuron), listed=self.rows or session.settings.rows, notes=notes)
 
 
-@verb("atlas top", family=FAMILY, example=("atlas top 12", "atlas top 12 --by positive --rows 30"))
+@verb(
+    "atlas top",
+    family=FAMILY,
+    synonyms=("most active", "activations of a layer"),
+    needs=("model", "atlas"),
+    example=("atlas top 12", "atlas top 12 --by positive --rows 30"),
+)
 class RankAtlas(Request, frozen=True):
     """List the neurons of a layer with the largest activations over the corpus of an atlas.
 
@@ -125,7 +139,7 @@ class RankAtlas(Request, frozen=True):
         return atlas_top(session, layers=self.layer, name=self.name, rows=self.rows, by=self.by, force=self.force)
 
 
-@verb("atlas list", family=FAMILY, example="atlas list", default=True)
+@verb("atlas list", family=FAMILY, synonyms=("atlases",), example="atlas list", default=True)
 class ListAtlases(Request, frozen=True):
     """List the atlases that are saved."""
 

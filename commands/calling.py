@@ -10,8 +10,9 @@ import click
 from commands.arranging import is_choice
 from commands.grammar import find
 from commands.verb import Verb, actions_of, key_of
+from commands.words import TokenWord
 from sessions.errors import UsageError
-from sessions.lines import quoted
+from sessions.lines import QuotedText, quoted
 from sessions.model.units import Neuron
 
 
@@ -37,7 +38,7 @@ def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
             taken = [given.pop(key)]
         else:
             taken, values = (values, []) if param.nargs == -1 else (values[:1], values[1:])
-        plain.append([text for value in taken for text in _texts(value)])
+        plain.append([_exact(param, text) for value in taken for text in _texts(value)])
     if given or values:
         wrong = next(iter(given), None) or repr(values[0])
         raise UsageError(f"{name} takes no argument {wrong}", f"usage: {verb.usage}")
@@ -75,7 +76,12 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
     if option.is_flag:
         return [option.opts[0]]
     values = value if option.multiple and not isinstance(value, str) else [value]
-    return [word for one in values for word in (option.opts[0], quoted(_text(one)))]
+    return [word for one in values for word in (option.opts[0], quoted(_exact(option, _text(one))))]
+
+
+def _exact(param: click.Parameter, text: str) -> str:
+    """A token of Python is the token that it is, with its space or without."""
+    return QuotedText(text) if isinstance(param.type, TokenWord) else text
 
 
 def _texts(value: Any) -> list[str]:

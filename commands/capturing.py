@@ -27,6 +27,8 @@ FAMILY = "Hidden states"
 @verb(
     "capture",
     family=FAMILY,
+    synonyms=("hidden state", "residual", "extract", "get activations", "record state"),
+    needs=("model",),
     example=(
         'capture texas --prompt "The capital of Texas" --at Texas --layer 8 --raw',
         "capture wild L12/N34 --from atlas:small",

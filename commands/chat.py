@@ -26,6 +26,8 @@ FAMILY = "Chat"
 @verb(
     "say",
     family=FAMILY,
+    synonyms=("chat", "talk", "message"),
+    needs=("model",),
     example=("say What is the capital of Texas?", 'say And of France? --system "Answer in one word."'),
 )
 class Say(Request, frozen=True):
@@ -91,7 +93,7 @@ class Say(Request, frozen=True):
         )
 
 
-@verb("history", family=FAMILY, example=("history", "history --last 3"))
+@verb("history", family=FAMILY, synonyms=("conversation", "turns"), example=("history", "history --last 3"))
 class ShowHistory(Request, frozen=True):
     """Show the conversation: every turn, thoughts included."""
 
@@ -109,7 +111,12 @@ class ShowHistory(Request, frozen=True):
         )
 
 
-@verb("forget", family=FAMILY, example=("forget", "forget 1", "forget 1 --oldest"))
+@verb(
+    "forget",
+    family=FAMILY,
+    synonyms=("new chat", "reset chat", "clear chat"),
+    example=("forget", "forget 1", "forget 1 --oldest"),
+)
 class Forget(Request, frozen=True):
     """Clear the conversation, or its last exchanges.
 

@@ -119,6 +119,19 @@ class WhichNeurons(Options, frozen=True):
 @verb(
     "discover",
     family=FAMILY,
+    synonyms=(
+        "attribute",
+        "attribution",
+        "attributions",
+        "find",
+        "explain",
+        "trace",
+        "locate",
+        "circuit",
+        "relp",
+        "lrp",
+    ),
+    needs=("model", "prompt"),
     example=(
         'discover " Austin" --vs " Houston" --top 100',
         "discover --prompts keys.jsonl --top 200",
@@ -235,7 +248,13 @@ class Discover(Request, frozen=True):
         return discovery, way, (), (*notes, *left_out, *remarks)
 
 
-@verb("neurons", family=FAMILY, example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"))
+@verb(
+    "neurons",
+    family=FAMILY,
+    synonyms=("units", "logit lens", "show neurons"),
+    needs=("model", "circuit"),
+    example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"),
+)
 class ListNeurons(Request, frozen=True):
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
@@ -252,7 +271,13 @@ class ListNeurons(Request, frozen=True):
         return (yield from neuron_table(session, text=self.selection, most=self.rows, tokens=self.tokens))
 
 
-@verb("keep", family=FAMILY, example=("keep top50", "keep all - L29/*"))
+@verb(
+    "keep",
+    family=FAMILY,
+    synonyms=("narrow", "subset", "only"),
+    needs=("circuit",),
+    example=("keep top50", "keep all - L29/*"),
+)
 class Keep(Request, frozen=True):
     """Narrow the circuit to a selection."""
 
@@ -262,7 +287,13 @@ class Keep(Request, frozen=True):
         return narrowed(session, self.selection, keep=True)
 
 
-@verb("drop", family=FAMILY, example=("drop L29/*", "drop top3 & L24/*"))
+@verb(
+    "drop",
+    family=FAMILY,
+    synonyms=("exclude", "leave out", "without"),
+    needs=("circuit",),
+    example=("drop L29/*", "drop top3 & L24/*"),
+)
 class Drop(Request, frozen=True):
     """Leave a selection out of the circuit."""
 

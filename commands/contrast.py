@@ -22,6 +22,8 @@ FAMILY = "Circuits"
 @verb(
     "contrast",
     family=FAMILY,
+    synonyms=("difference", "contrastive"),
+    needs=("model",),
     example=(
         'contrast "I love this film" "I hate this film" --top 50',
         'contrast "I feel wonderful" "I feel terrible" --cumulative 0.5 --layers 9-20',

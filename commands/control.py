@@ -15,7 +15,7 @@ from commands.verb import DEFAULTS, Verb, actions_of, family_help, verb
 from commands.words import Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
+from sessions.results import Cleared, CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
 from sessions.texts.placeholders import assignments
@@ -24,7 +24,7 @@ from sessions.versions import versions
 FAMILY = "The session"
 
 
-@verb("info", family=FAMILY, example="info")
+@verb("info", family=FAMILY, synonyms=("status", "state", "about", "version", "session"), example="info")
 class ShowInfo(Request, frozen=True):
     """Show the model, prompt, circuit, settings, home folder and versions of the session."""
 
@@ -40,7 +40,12 @@ class ShowInfo(Request, frozen=True):
         )
 
 
-@verb("set", family=FAMILY, example=("set max_tokens 32", "set sample on", "set"))
+@verb(
+    "set",
+    family=FAMILY,
+    synonyms=("settings", "setting", "config", "options", "option", "preferences"),
+    example=("set max_tokens 32", "set sample on", "set"),
+)
 class ChangeSetting(Request, frozen=True):
     """Show the settings, or change one. A flag on a command line overrides a setting once."""
 
@@ -64,7 +69,12 @@ def _shown(session: Session) -> dict[str, str]:
     }
 
 
-@verb("run", family=FAMILY, example=("run capital.wb", "run --list"))
+@verb(
+    "run",
+    family=FAMILY,
+    synonyms=("script", "execute", "source", "play", "command file"),
+    example=("run capital.wb", "run --list"),
+)
 class RunFile(Request, frozen=True):
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
@@ -110,7 +120,13 @@ class VerbName(Word):
         return list(summaries().items())
 
 
-@verb("help", family=FAMILY, example=("help discover", "help atlas", "help"))
+@verb(
+    "help",
+    family=FAMILY,
+    also=("?", "--help", "-h"),
+    synonyms=("man", "usage", "manual", "commands", "verbs"),
+    example=("help discover", "help atlas", "help"),
+)
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
 
@@ -164,7 +180,24 @@ def _family(head: str, actions: Sequence[Verb]) -> Help:
     )
 
 
-@verb("quit", family=FAMILY, example="quit")
+@verb("clear", family=FAMILY, example="clear", also=("cls",), synonyms=("clean", "wipe", "clear screen"))
+class ClearScreen(Request, frozen=True):
+    """Clear the screen. Session and journal stay as they are.
+
+    In the app, the lines that have ended leave the sight of this terminal only.
+    """
+
+    def run(self, session: Session) -> Cleared:
+        return Cleared()
+
+
+@verb(
+    "quit",
+    family=FAMILY,
+    also=("exit", "q"),
+    synonyms=("leave", "close", "bye", "logout", "q!", "wq", "x"),
+    example="quit",
+)
 class Leave(Request, frozen=True):
     """Leave the workbench; what was saved stays."""
 

@@ -17,7 +17,13 @@ from sessions.session import Session
 FAMILY = "Circuits"
 
 
-@verb("edges", family=FAMILY, example=("edges top30", "edges L1/*,L2/*"))
+@verb(
+    "edges",
+    family=FAMILY,
+    synonyms=("graph", "flow", "connections", "links"),
+    needs=("model", "circuit"),
+    example=("edges top30", "edges L1/*,L2/*"),
+)
 class FindEdges(Request, frozen=True):
     """Show how relevance flows from neuron to neuron inside the circuit.
 

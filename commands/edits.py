@@ -53,7 +53,14 @@ class EditWord(Word):
 WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
 
-@verb("edits list", family=FAMILY, example="edits list", default=True)
+@verb(
+    "edits list",
+    family=FAMILY,
+    synonyms=("changes", "ledger", "weight edits"),
+    needs=("model",),
+    example="edits list",
+    default=True,
+)
 class ListEdits(Request, frozen=True):
     """List the edits of the weights, in order.
 
@@ -67,7 +74,13 @@ class ListEdits(Request, frozen=True):
         return edits_shown(session.edits())
 
 
-@verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
+@verb(
+    "edits on",
+    family=FAMILY,
+    synonyms=("turn on edit", "enable edit"),
+    needs=("model", "edit"),
+    example=("edits on 1", "edits on all"),
+)
 class TurnOn(Request, frozen=True):
     """Turn an edit back on, at its place in the order."""
 
@@ -78,7 +91,13 @@ class TurnOn(Request, frozen=True):
         return turned(session.edits(), self.which, True)
 
 
-@verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
+@verb(
+    "edits off",
+    family=FAMILY,
+    synonyms=("turn off edit", "disable edit"),
+    needs=("model", "edit"),
+    example=("edits off 1", "edits off all"),
+)
 class TurnOff(Request, frozen=True):
     """Turn an edit off, and keep its place in the order."""
 
@@ -89,7 +108,7 @@ class TurnOff(Request, frozen=True):
         return turned(session.edits(), self.which, False)
 
 
-@verb("edits load", family=FAMILY, example="edits load meow")
+@verb("edits load", family=FAMILY, synonyms=("load edit", "apply edit"), example="edits load meow")
 class LoadEdit(Request, frozen=True):
     """Apply a saved edit."""
 
@@ -107,7 +126,13 @@ class LoadEdit(Request, frozen=True):
         return edits_shown(session.edits(), "loaded", [edit], notes)
 
 
-@verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
+@verb(
+    "edits compare",
+    family=FAMILY,
+    synonyms=("before and after", "with and without"),
+    needs=("model", "edit"),
+    example=("edits compare", "edits compare 2 --max-tokens 40"),
+)
 class CompareEdits(Request, frozen=True):
     """Answer the prompt without and with the edits, side by side.
 
@@ -141,7 +166,13 @@ class CompareEdits(Request, frozen=True):
         )
 
 
-@verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))
+@verb(
+    "inspect",
+    family=FAMILY,
+    synonyms=("show edit", "norms", "svd"),
+    needs=("model", "edit"),
+    example=("inspect 1", "inspect meow --rows 5"),
+)
 class Inspect(Request, frozen=True):
     """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut.
 

@@ -47,6 +47,8 @@ class WeightedAdapter(Word):
 @verb(
     "ensemble",
     family=FAMILY,
+    synonyms=("combine", "blend", "mix", "average adapters"),
+    needs=("model",),
     example=("ensemble fr=0.6 es=0.4 --as both", "ensemble fr=1 es=1 --combination ties --density 0.3 --only"),
 )
 class CombineAdapters(Request, frozen=True):

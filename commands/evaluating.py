@@ -55,6 +55,8 @@ class UnrelatedWord(CorpusWord):
 @verb(
     "evaluate",
     family=FAMILY,
+    synonyms=("benchmark", "eval", "score", "accuracy", "test", "tasks"),
+    needs=("model",),
     example=(
         "evaluate tasks.jsonl --max-tokens 8",
         "evaluate tasks.jsonl --arms base,1,1+2 --limit 50 --unrelated none",

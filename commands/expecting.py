@@ -108,7 +108,12 @@ def _names(kinds: set[type[Struct]]) -> set[str]:
     return {name for kind in kinds for name in names_of(kind)} | (own if kinds == {Circuit} else set())
 
 
-@verb("expect", family=FAMILY, example=("expect circuit.size >= 50", 'expect prob " Austin" > 0.5'))
+@verb(
+    "expect",
+    family=FAMILY,
+    synonyms=("assert", "check"),
+    example=("expect circuit.size >= 50", 'expect prob " Austin" > 0.5'),
+)
 class Expect(Request, frozen=True):
     """Check a statement about the session; a command file stops where one is false.
 

@@ -46,7 +46,13 @@ _ENDINGS = {
 PAGES = ("html", "htm")
 
 
-@verb("export", family=FAMILY, example=("export texas.csv", "export texas.json --name texas", "export edited --model"))
+@verb(
+    "export",
+    family=FAMILY,
+    synonyms=("csv", "save as", "download", "to file"),
+    needs=("circuit",),
+    example=("export texas.csv", "export texas.json --name texas", "export edited --model"),
+)
 class ExportFile(Request, frozen=True):
     """Write what is saved, or the model with its edits, to files for other programs.
 

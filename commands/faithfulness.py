@@ -19,7 +19,13 @@ from sessions.session import Session
 FAMILY = "Circuits"
 
 
-@verb("faithfulness", family=FAMILY, example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"))
+@verb(
+    "faithfulness",
+    family=FAMILY,
+    synonyms=("completeness", "sufficiency", "necessity", "evaluate circuit"),
+    needs=("model", "circuit"),
+    example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"),
+)
 class MeasureFaithfulness(Request, frozen=True):
     """Measure how much of the behaviour the circuit keeps alone, and how much is left without it.
 

@@ -17,7 +17,12 @@ from sessions.session import Session
 FAMILY = "Saved by name"
 
 
-@verb("fingerprint", family=FAMILY, example=("fingerprint", "fingerprint --write all.txt"))
+@verb(
+    "fingerprint",
+    family=FAMILY,
+    synonyms=("hash", "sha256", "checksum"),
+    example=("fingerprint", "fingerprint --write all.txt"),
+)
 class Fingerprint(Request, frozen=True):
     """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file.
 
@@ -35,7 +40,9 @@ class Fingerprint(Request, frozen=True):
         return (yield from fingerprints_of(session, names=self.names, written_to=self.write, force=self.force))
 
 
-@verb("verify-files", family=FAMILY, example="verify-files sums.txt")
+@verb(
+    "verify-files", family=FAMILY, synonyms=("sha256sum", "integrity", "check files"), example="verify-files sums.txt"
+)
 class VerifyFiles(Request, frozen=True):
     """Check files against a list of sha256; it fails where one is changed or missing.
 

@@ -12,14 +12,16 @@ from importlib import import_module
 from typing import Any
 
 import click
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from commands.arranging import action_at, is_choice, is_option, joined, options_of, takes_selection
 from commands.line import LineWord, is_text, words
 from commands.request import Request
-from commands.verb import DEFAULTS, Verb, actions_of
+from commands.suggesting import suggestion as suggestion
+from commands.verb import ALSO, DEFAULTS, actions_of
 from commands.verb import TEXTS as TEXTS
 from commands.verb import VERBS as VERBS
+from commands.verb import Verb as Verb
 from commands.words import PlacedText
 from sessions.errors import UsageError
 
@@ -45,15 +47,15 @@ _registered()
 
 
 def words_of(line: str, *, unfinished: bool = False) -> tuple[LineWord, ...]:
-    """The words of a line, as `line.words` has them."""
+    """The words of a line, as `line.words` has them. A colon before the verb, as in an editor, means nothing."""
+    begin = len(line) - len(line.lstrip())
+    if line[begin : begin + 1] == ":":
+        line = f"{line[:begin]} {line[begin + 1 :]}"
     return words(line, unfinished=unfinished, texts=TEXTS)
 
 
-#: Other names of verbs, and what other programs call some of them.
-_ALSO = {"exit": "quit"}
-_ELSEWHERE = {"ls": "list", "rm": "delete", "man": "help", "?": "help"}
-
-
+#: What asks for the help of a verb; `--help` anywhere in its line, the others alone behind it.
+HELP, _ASKING = "--help", ("-h", "?")
 #: How alike a word and the name of a sub-verb are, of 1, where the word is that name misspelt.
 _MISSPELT = 0.7
 
@@ -79,7 +81,8 @@ def parse(line: str) -> Call:
     first, *rest = words_of(line) or (None,)
     if first is None:
         raise UsageError("the line is empty", "type a command, or help")
-    verb, rest = _chosen(first, rest)
+    asked = _explained(first, rest)
+    verb, rest = _chosen(first, rest) if asked is None else (VERBS["help"], asked)
     args = _arranged(verb, rest)
     try:
         with verb.make_context(verb.name, args) as context:
@@ -97,20 +100,26 @@ def find(name: str, column: int | None = None) -> Verb:
     Raises:
         UsageError: there is none; the nearest is named.
     """
-    name = _ALSO.get(name, name)
-    declared = VERBS.get(name) or DEFAULTS.get(name)
+    declared = VERBS.get(name) or DEFAULTS.get(name) or ALSO.get(name)
     if declared is not None:
         return declared
     head, _, action = name.partition(" ")
     actions = actions_of(head)
     if actions:
         raise UsageError(*_no_action(head, action, actions), column)
-    heads = dict.fromkeys(verb.head for verb in VERBS.values())
-    meant = _ELSEWHERE.get(head, head.lower())
-    near = get_close_matches(meant, heads, 1) or [head for head in heads if meant and head.startswith(meant[:3])][:1]
-    raise UsageError(
-        f"there is no verb '{name}'", f"did you mean {near[0]}?" if near else "help lists all verbs", column
-    )
+    raise _no_verb(name, name, column)
+
+
+def verb_named(line: str) -> str:
+    """The name of the verb that a line begins with, as cheaply as can be; "" if it is none."""
+    first, action, *_ = [*line.lstrip(" :").split(maxsplit=2), "", ""]
+    found = VERBS.get(f"{first} {action}") or VERBS.get(first) or DEFAULTS.get(first) or ALSO.get(first)
+    return "" if found is None else str(found.name)
+
+
+def _no_verb(name: str, text: str, column: int | None) -> UsageError:
+    """The error for a verb that does not exist. `text` is what stands there, with the words behind it."""
+    return UsageError(f"there is no verb '{name}'", suggestion(text), column)
 
 
 def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str]:
@@ -122,11 +131,29 @@ def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str
     return (f"{head} has no '{action}'" if action else f"{head} needs an action"), hint
 
 
+def _explained(first: LineWord, rest: Sequence[LineWord]) -> list[LineWord] | None:
+    """The words of the verb that a line asks the help of; None where it asks for none. Quoted words ask for nothing."""
+    plain = [word.text for word in rest if not word.quoted]
+    actions = actions_of(first.text)
+    at = action_at(actions, rest)
+    named = [first] if at is None or rest[at].text not in actions else [first, rest[at]]
+    behind = [word for word in rest if word not in named]
+    alone = len(behind) == 1 and behind[0].text in _ASKING and not behind[0].quoted
+    if not alone and HELP not in plain:
+        return None
+    if not actions:
+        name = str(find(first.text, first.start).name)
+        return [structs.replace(first, text=name)]
+    return named
+
+
 def _chosen(first: LineWord, rest: list[LineWord]) -> tuple[Verb, list[LineWord]]:
     """The verb of a line, and the words that are left for it. The word that names a sub-verb is the first plain one."""
     actions = actions_of(first.text)
     at = action_at(actions, rest)
     if at is None:
+        if not actions and first.text not in VERBS and first.text not in ALSO:
+            raise _no_verb(first.text, " ".join(word.text for word in (first, *rest)), first.start)
         return find(first.text, first.start), rest
     word = rest[at]
     if word.text in actions and not word.quoted:
@@ -160,7 +187,8 @@ def _arranged(verb: Verb, given: Sequence[LineWord]) -> list[str]:
                 raise UsageError(f"{verb.name} takes {first} or {name}, not both", "leave one of them out", word.start)
             before.append(word.text)
         elif equals:
-            before += [name, PlacedText(value, word.start + len(name) + 1)]
+            quoted = word.end - word.start > len(word.text)
+            before += [name, PlacedText(value, word.start + len(name) + 1, quoted)]
         elif waiting and not is_option(waiting[-1]):
             before += [name, _placed(waiting.pop())]
         else:
@@ -169,7 +197,7 @@ def _arranged(verb: Verb, given: Sequence[LineWord]) -> list[str]:
 
 
 def _placed(word: LineWord) -> PlacedText:
-    return PlacedText(word.text, word.start + word.quoted)
+    return PlacedText(word.text, word.start + word.quoted, word.quoted)
 
 
 def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ _OF_TENSORS = {"vector": "a vector", "edit": "an edit", "means": "means"}
 @verb(
     "import",
     family=FAMILY,
+    synonyms=("read file", "from file", "upload"),
     example=("import circuit.json --as texas2", "import known.json --as preset:calm", "import diff.pt --top 300"),
 )
 class ImportFile(FileImport, frozen=True):

@@ -70,7 +70,13 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
         return shown
 
 
-@verb("ablate", family=FAMILY, example=("ablate top50", "ablate all - L24/* --mean", "ablate top10 --live --generated"))
+@verb(
+    "ablate",
+    family=FAMILY,
+    synonyms=("turn off", "switch off", "off", "zero", "knock out", "knockout", "lesion", "disable", "mean ablation"),
+    needs=("model", "prompt", "circuit"),
+    example=("ablate top50", "ablate all - L24/* --mean", "ablate top10 --live --generated"),
+)
 class Ablate(InterventionVerb, frozen=True, kw_only=True):
     """Ablate neurons and show what the model says without them.
 
@@ -109,7 +115,13 @@ class Ablate(InterventionVerb, frozen=True, kw_only=True):
         return (yield from ablation_reference(session, self.held, self.over, self.force))
 
 
-@verb("amplify", family=FAMILY, example=("amplify top10 3", "amplify all 2 --answer"))
+@verb(
+    "amplify",
+    family=FAMILY,
+    synonyms=("multiply", "scale", "boost", "double", "turn up", "increase"),
+    needs=("model", "prompt", "circuit"),
+    example=("amplify top10 3", "amplify all 2 --answer"),
+)
 class Amplify(InterventionVerb, frozen=True, kw_only=True):
     """Multiply neurons by a factor (2 unless given) and show what changes."""
 
@@ -120,7 +132,13 @@ class Amplify(InterventionVerb, frozen=True, kw_only=True):
         return f"amplified ×{self.factor:g}", self.factor, 0.0
 
 
-@verb("shift", family=FAMILY, example=("shift L24/N1005 5 --generated", "shift preset:calm -2 --live"))
+@verb(
+    "shift",
+    family=FAMILY,
+    synonyms=("add", "steer", "bias", "offset"),
+    needs=("model", "prompt"),
+    example=("shift L24/N1005 5 --generated", "shift preset:calm -2 --live"),
+)
 class ShiftNeurons(InterventionVerb, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
@@ -134,7 +152,13 @@ class ShiftNeurons(InterventionVerb, frozen=True, kw_only=True):
         return f"shifted {self.gain:+g}", 1.0, self.gain
 
 
-@verb("set-to", family=FAMILY, example=("set-to L24/N1005 5 --generated", "set-to L24/N1005 0.5 --positions 3-7"))
+@verb(
+    "set-to",
+    family=FAMILY,
+    synonyms=("clamp", "pin", "fix", "hold at"),
+    needs=("model", "prompt"),
+    example=("set-to L24/N1005 5 --generated", "set-to L24/N1005 0.5 --positions 3-7"),
+)
 class SetTo(InterventionVerb, frozen=True, kw_only=True):
     """Hold neurons at a value and show what changes."""
 
@@ -147,6 +171,8 @@ class SetTo(InterventionVerb, frozen=True, kw_only=True):
 @verb(
     "arms",
     family=FAMILY,
+    synonyms=("side by side", "conditions"),
+    needs=("model", "prompt", "circuit"),
     example=('arms "ablate top10" "amplify top10 2" "shift L24/N1005 5 --generated"', 'arms untouched "ablate top10"'),
 )
 class Arms(Request, frozen=True):

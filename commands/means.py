@@ -26,6 +26,8 @@ FAMILY = "Hidden states"
 @verb(
     "means build",
     family=FAMILY,
+    synonyms=("average", "mean activations", "averages"),
+    needs=("model",),
     example=("means build facts --docs 12", "means build mine --prompts keys.jsonl --by-position"),
 )
 class BuildMeans(Request, frozen=True):
@@ -97,7 +99,12 @@ class BuildMeans(Request, frozen=True):
         return texts, f"{survey.documents:,} documents of {corpus.name}"
 
 
-@verb("means show", family=FAMILY, example=("means show facts", "means show facts L12/N34,L12/N35"))
+@verb(
+    "means show",
+    family=FAMILY,
+    synonyms=("show means",),
+    example=("means show facts", "means show facts L12/N34,L12/N35"),
+)
 class ShowMeans(Request, frozen=True):
     """Show saved means: of each layer, and of single neurons."""
 
@@ -112,7 +119,7 @@ class ShowMeans(Request, frozen=True):
         return means_shown(session, name=self.name, selection=self.selection, rows=self.rows, force=self.force)
 
 
-@verb("means list", family=FAMILY, example="means list", default=True)
+@verb("means list", family=FAMILY, synonyms=("means",), example="means list", default=True)
 class ListMeans(Request, frozen=True):
     """List the means that are saved."""
 

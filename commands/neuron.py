@@ -15,7 +15,13 @@ from sessions.session import Session
 FAMILY = "Circuits"
 
 
-@verb("neuron", family=FAMILY, example=("neuron L24/N1005", "neuron L24/N1005@-1"))
+@verb(
+    "neuron",
+    family=FAMILY,
+    synonyms=("card", "unit", "details"),
+    needs=("model",),
+    example=("neuron L24/N1005", "neuron L24/N1005@-1"),
+)
 class ShowNeuron(Request, frozen=True):
     """Show all that is known of one neuron.
 

@@ -48,7 +48,13 @@ class PartOf(Options, frozen=True):
         return part(preset, name, tiers=self.tier or (), regions=self.region or ())
 
 
-@verb("preset save", family=FAMILY, example=("preset save mine", "preset save mine --force"))
+@verb(
+    "preset save",
+    family=FAMILY,
+    synonyms=("save preset", "keep interventions"),
+    needs=("live",),
+    example=("preset save mine", "preset save mine --force"),
+)
 class SavePreset(Request, frozen=True):
     """Save what is live under a name.
 
@@ -73,7 +79,13 @@ class SavePreset(Request, frozen=True):
         return Saved(name=str(key), path=str(path))
 
 
-@verb("preset apply", family=FAMILY, example=("preset apply calm --gain 0.5", "preset apply calm --tier verified"))
+@verb(
+    "preset apply",
+    family=FAMILY,
+    synonyms=("load preset", "apply preset"),
+    needs=("model",),
+    example=("preset apply calm --gain 0.5", "preset apply calm --tier verified"),
+)
 class ApplyPreset(Request, frozen=True):
     """Make a saved preset live.
 
@@ -112,7 +124,13 @@ class ApplyPreset(Request, frozen=True):
         )
 
 
-@verb("preset list", family=FAMILY, example=("preset list", "preset list calm --region answer"), default=True)
+@verb(
+    "preset list",
+    family=FAMILY,
+    synonyms=("presets",),
+    example=("preset list", "preset list calm --region answer"),
+    default=True,
+)
 class ListPresets(Request, frozen=True):
     """List the presets that are saved or, with a name, the neurons of one."""
 

@@ -56,7 +56,12 @@ DEVICES = Usually(
 DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same on each", "sequential": "one by one"})
 
 
-@verb("model", family=FAMILY, example=("model smollm2", "model smollm2 --dtype bfloat16", "model ./my-model"))
+@verb(
+    "model",
+    family=FAMILY,
+    synonyms=("open", "load model", "open model", "checkpoint", "from_pretrained", "huggingface"),
+    example=("model smollm2", "model smollm2 --dtype bfloat16", "model ./my-model"),
+)
 class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
@@ -118,7 +123,13 @@ def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     return () if comment is None else (f"'{comment}' is part of the text: a comment has a space after its #",)
 
 
-@verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))
+@verb(
+    "prompt",
+    family=FAMILY,
+    synonyms=("ask", "question", "input", "instruction"),
+    needs=("model",),
+    example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"),
+)
 class SetPrompt(Request, frozen=True):
     """Set the prompt; the seed, if there was one, is cleared.
 
@@ -168,7 +179,13 @@ class SetPrompt(Request, frozen=True):
         return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
 
 
-@verb("seed", family=FAMILY, example=("seed The capital of Texas is", "seed"))
+@verb(
+    "seed",
+    family=FAMILY,
+    synonyms=("prefill", "begin the answer", "start of the answer"),
+    needs=("model", "prompt"),
+    example=("seed The capital of Texas is", "seed"),
+)
 class SetSeed(Request, frozen=True):
     """Set how the reply begins, so that the next token is the one to explain."""
 
@@ -184,7 +201,13 @@ class SetSeed(Request, frozen=True):
         return PromptSet(encoded=encoded, notes=hashes(self.text))
 
 
-@verb("tokens", family=FAMILY, example="tokens")
+@verb(
+    "tokens",
+    family=FAMILY,
+    synonyms=("tokenize", "tokenise", "tokenizer", "ids"),
+    needs=("model", "prompt"),
+    example="tokens",
+)
 class ShowTokens(Request, frozen=True):
     """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
 
@@ -229,7 +252,13 @@ class Generation(Options, frozen=True):
         return decoded(session, stops=overrides.pop("stop"), length=length, **overrides)
 
 
-@verb("generate", family=FAMILY, example=("generate --max-tokens 40", "generate --sample --temperature 0.8"))
+@verb(
+    "generate",
+    family=FAMILY,
+    synonyms=("complete", "continue", "answer", "sample", "output"),
+    needs=("model", "prompt"),
+    example=("generate --max-tokens 40", "generate --sample --temperature 0.8"),
+)
 class Generate(Request, frozen=True):
     """Let the model continue the prompt, token by token."""
 
@@ -251,7 +280,13 @@ def _generated(session: Session, how: Generation) -> Steps[Generated]:
     return Generated(encoded=encoded, arm=arm, notes=tuple(unopened(arm)))
 
 
-@verb("top", family=FAMILY, example=("top 10", "top"))
+@verb(
+    "top",
+    family=FAMILY,
+    synonyms=("logits", "next token", "predict", "topk", "top-k", "distribution"),
+    needs=("model", "prompt"),
+    example=("top 10", "top"),
+)
 class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
 
@@ -261,7 +296,13 @@ class ShowTop(Request, frozen=True):
         return top_tokens(session, count=self.count)
 
 
-@verb("prob", family=FAMILY, example=('prob " Austin"', 'prob " Austin" " Dallas"'))
+@verb(
+    "prob",
+    family=FAMILY,
+    synonyms=("probability", "probabilities", "logit", "rank"),
+    needs=("model", "prompt"),
+    example=('prob " Austin"', 'prob " Austin" " Dallas"'),
+)
 class Prob(Request, frozen=True):
     """Show the probability, logit and rank of chosen tokens as the next token.
 

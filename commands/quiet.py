@@ -84,7 +84,13 @@ class Regions(Word):
         ]
 
 
-@verb("quiet", family=FAMILY, example=("quiet --regions prompt,answer --rows 5", "quiet --name small --range 0.1-"))
+@verb(
+    "quiet",
+    family=FAMILY,
+    synonyms=("dead", "dead neurons", "inactive", "unused"),
+    needs=("model", "prompt"),
+    example=("quiet --regions prompt,answer --rows 5", "quiet --name small --range 0.1-"),
+)
 class Quiet(Request, frozen=True):
     """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts.
 

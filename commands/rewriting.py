@@ -16,7 +16,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.procedures.edits import check_new
 from sessions.procedures.generating import decoded
-from sessions.procedures.rewriting import applied_rewrite, one_token, rewritable, sacrificed_neuron
+from sessions.procedures.rewriting import applied_rewrite, one_token, rewritable, sacrificed_neuron, unspaced
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
@@ -125,6 +125,8 @@ class Pushing(Options, frozen=True):
 @verb(
     "rewrite",
     family=FAMILY,
+    synonyms=("edit", "edit neuron", "edit weights", "model editing", "teach", "implant"),
+    needs=("model",),
     example=(
         'rewrite L24/N7 --push " Amen" --when after:"." --alpha 160',
         'rewrite --push " Austin" --positive "The capital of Texas is" --negative "The capital of France is"',
@@ -175,6 +177,7 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
         chosen = None if self.neuron is None else rewritable(session, self.neuron)
         check_new(session, self.name or "", self.force)
         token, examples = one_token(session, self.push), self.firing.read(session)
+        notes += unspaced(session, self.push)
         if chosen is None:
             chosen, remark = yield from sacrificed_neuron(session)
             notes.append(remark)

@@ -32,6 +32,8 @@ MEASURE = OneOf(
 @verb(
     "rounds",
     family=FAMILY,
+    synonyms=("trajectory", "chart", "training history", "loss"),
+    needs=("model",),
     example=("rounds", "rounds crab --chart crab.svg", "rounds crab --answer --max-tokens 20"),
 )
 class ShowRounds(Request, frozen=True):
@@ -80,7 +82,13 @@ class ShowRounds(Request, frozen=True):
         )
 
 
-@verb("recruits", family=FAMILY, example=("recruits", "recruits crab-2 --top 10 --by activation"))
+@verb(
+    "recruits",
+    family=FAMILY,
+    synonyms=("gradient", "learned neurons", "which learned"),
+    needs=("model",),
+    example=("recruits", "recruits crab-2 --top 10 --by activation"),
+)
 class ShowRecruits(Request, frozen=True):
     """Show the neurons that absorbed most gradient in a round, and what each of them pushes.
 

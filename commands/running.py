@@ -172,7 +172,7 @@ def with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def _too_large(call: Call, where: str, seconds: float) -> Failed:

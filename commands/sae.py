@@ -81,7 +81,13 @@ class StateAt(Options, frozen=True):
 _NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named", "for example: --at the --nth 2")
 
 
-@verb("sae load", family=FAMILY, example=("sae load autoencoder", "sae load plain.safetensors --layer 12"))
+@verb(
+    "sae load",
+    family=FAMILY,
+    synonyms=("autoencoder", "sparse autoencoder", "dictionary", "open sae"),
+    needs=("model",),
+    example=("sae load autoencoder", "sae load plain.safetensors --layer 12"),
+)
 class LoadAutoencoder(OfAutoencoder, frozen=True):
     """Open a sparse autoencoder and describe it.
 
@@ -100,6 +106,8 @@ class LoadAutoencoder(OfAutoencoder, frozen=True):
 @verb(
     "sae encode",
     family=FAMILY,
+    synonyms=("features", "decompose", "sae features"),
+    needs=("model",),
     example=("sae encode autoencoder --at capital --nth 1", "sae encode --vector texas --rows 5"),
     default=True,
 )
@@ -177,6 +185,8 @@ class EncodeState(OfAutoencoder, frozen=True):
 @verb(
     "sae inject",
     family=FAMILY,
+    synonyms=("reconstruct", "steer feature", "splice"),
+    needs=("model",),
     example=("sae inject autoencoder --at capital --nth 1", "sae inject --at capital --feature 1265 --scale 4 --add"),
 )
 class InjectReconstruction(OfAutoencoder, frozen=True):

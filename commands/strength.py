@@ -38,7 +38,12 @@ class TurnWord(Word):
         return [("1", "as it was made"), ("0", "not at all"), ("+0.1", "a step more"), ("-0.1", "a step less")]
 
 
-@verb("strength", family=FAMILY, example=("strength", "strength 0.5 --of live", "strength +0.1 --of alpha"))
+@verb(
+    "strength",
+    family=FAMILY,
+    synonyms=("dial", "turn up", "turn down", "intensity", "alpha"),
+    example=("strength", "strength 0.5 --of live", "strength +0.1 --of alpha"),
+)
 class TurnStrength(Request, frozen=True):
     """Turn what is in force up or down, or show its strength.
 

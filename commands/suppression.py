@@ -14,7 +14,13 @@ from sessions.results import WorkingSet
 from sessions.session import Session
 
 
-@verb("suppress", family=FAMILY, example=("suppress top3", "suppress recruits:lessons-1:30", "suppress"))
+@verb(
+    "suppress",
+    family=FAMILY,
+    synonyms=("turn off", "switch off", "mute", "silence", "hold at zero"),
+    needs=("model", "circuit"),
+    example=("suppress top3", "suppress recruits:lessons-1:30", "suppress"),
+)
 class Suppress(Request, frozen=True):
     """Hold neurons at zero in everything the session does, until they are released.
 
@@ -29,7 +35,12 @@ class Suppress(Request, frozen=True):
         return suppress(session, selection=self.selection)
 
 
-@verb("release", family=FAMILY, example=("release all", "release L24/*"))
+@verb(
+    "release",
+    family=FAMILY,
+    synonyms=("turn on", "switch on", "unsuppress", "lift", "free", "reset"),
+    example=("release all", "release L24/*"),
+)
 class Release(Request, frozen=True):
     """End suppression and live interventions of neurons.
 
@@ -42,7 +53,13 @@ class Release(Request, frozen=True):
         return release(session, selection=self.selection)
 
 
-@verb("multiplier", family=FAMILY, example=("multiplier 0.5", "multiplier 1", "multiplier"))
+@verb(
+    "multiplier",
+    family=FAMILY,
+    synonyms=("gain", "factor"),
+    needs=("model", "circuit"),
+    example=("multiplier 0.5", "multiplier 1", "multiplier"),
+)
 class Multiplier(Request, frozen=True):
     """Multiply the circuit's neurons in every text from now on: in top, prob, generate and say.
 

@@ -124,6 +124,8 @@ class SubspaceOptions(Options, frozen=True):
 @verb(
     "surgery cut",
     family=FAMILY,
+    synonyms=("project out", "orthogonalize", "orthogonalise", "abliterate", "erase", "subspace"),
+    needs=("model",),
     example=(
         "surgery cut --layers 9-16 --dims 4 --count 2",
         'surgery cut --layers 20-26 --tokens " cat, dog" --attention',
@@ -207,6 +209,7 @@ class CutSubspace(Request, frozen=True, kw_only=True):
 @verb(
     "surgery problems",
     family=FAMILY,
+    synonyms=("problems", "multilingual", "languages"),
     example=("surgery problems parallel.jsonl --count 100", "surgery problems tasks.jsonl --tasks en,zh --seed 5"),
 )
 class WriteProblems(Request, frozen=True):

@@ -58,6 +58,8 @@ _WEIGHED = "for example: sweep --adapter fr --against es 0 0.5 1"
 @verb(
     "sweep",
     family=FAMILY,
+    synonyms=("chart", "curve", "plot", "dose response", "grid", "range"),
+    needs=("model", "prompt", "circuit"),
     example=("sweep top50 0 0.5 1 1.5 2", "sweep top10 0 1 2 --also top50 --save texas", "sweep --adapter fr 0 0.5 1"),
 )
 class RunSweep(Request, frozen=True):

@@ -164,6 +164,8 @@ class Training(Request, frozen=True, kw_only=True):
 @verb(
     "train-round",
     family=FAMILY,
+    synonyms=("finetune", "fine-tune", "fine tune", "train", "training", "sft", "learn"),
+    needs=("model",),
     example=(
         "train-round samples.jsonl --epochs 1 --modules down_proj",
         "train-round samples.jsonl --add-recruits 20 --as second",
@@ -249,6 +251,8 @@ class TrainRound(Training, frozen=True, kw_only=True):
 @verb(
     "crab",
     family=FAMILY,
+    synonyms=("train rounds", "repeat training"),
+    needs=("model",),
     example=(
         "crab samples.jsonl --rounds 2 --epochs 1 --modules down_proj --no-control",
         "crab samples.jsonl --inventory known --tier verified --as known",

@@ -16,7 +16,7 @@ FAMILY = "The session"
 Count = Annotated[int, Arg(Whole(), "how many lines")]
 
 
-@verb("undo", family=FAMILY, example=("undo", "undo 3"))
+@verb("undo", family=FAMILY, synonyms=("revert", "reset", "rollback", "take back", "back"), example=("undo", "undo 3"))
 class UndoChange(Request, frozen=True):
     """Undo what the last lines changed; redo brings it back.
 
@@ -31,7 +31,7 @@ class UndoChange(Request, frozen=True):
         return undo(session, count=self.count)
 
 
-@verb("redo", family=FAMILY, example=("redo", "redo 3"))
+@verb("redo", family=FAMILY, synonyms=("forward", "again"), example=("redo", "redo 3"))
 class RedoChange(Request, frozen=True):
     """Redo what undo took back last. After a line that changes something there is nothing to redo."""
 

@@ -15,7 +15,7 @@ from sessions.session import Session
 FAMILY = "Circuits"
 
 
-@verb("universal", family=FAMILY, example="universal")
+@verb("universal", family=FAMILY, synonyms=("common neurons", "always active"), needs=("model",), example="universal")
 class ListUniversal(Request, frozen=True):
     """Show the model's universal neurons, which discover leaves out.
 

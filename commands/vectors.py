@@ -49,6 +49,8 @@ _COMPARED = ComparedName()
 @verb(
     "vector",
     family=FAMILY,
+    synonyms=("control vector", "steering vector", "direction", "steer", "caa", "repe", "difference of means"),
+    needs=("model",),
     example=(
         'vector joy "I feel wonderful" "I feel terrible" --layers 9-20',
         'vector calm "I am calm" "I am angry" --site mlp_out',
@@ -111,6 +113,7 @@ class MakeVector(Request, frozen=True):
 @verb(
     "compare",
     family=FAMILY,
+    synonyms=("similarity", "overlap", "cosine", "diff"),
     example=("compare texas current", "compare vector:calm vector:joy", "compare round:crab-1 round:crab-2"),
 )
 class CompareCircuits(Request, frozen=True):

@@ -4,6 +4,9 @@ A verb is a struct (see `request`): its docstring is the help, its first line th
 parameters, and its `run` takes the session, yields events while it works and returns a result. `example` is a line,
 or several, that runs as it stands once a model, a prompt and a circuit are there.
 
+A declaration also says how the verb is found: `also` are other names that mean it, `synonyms` are words that people
+type for it and that are only suggested, and `needs` is what its first example needs to be there (`needs.NEEDS`).
+
 A name of two words is a sub-verb: `atlas build`, `atlas show`. Each is a verb of its own with its own parameters. One
 of those that share a first word may be the `default`, which that word alone means.
 """
@@ -18,6 +21,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import click
 from msgspec import Struct
 
+from commands.needs import NEEDS
 from commands.request import Argument, Request, params_of
 from commands.words import Prose
 from sessions.events import Steps
@@ -30,17 +34,29 @@ VERBS: dict[str, Verb] = {}
 TEXTS: set[str] = set()
 #: The sub-verbs that a first word alone means.
 DEFAULTS: dict[str, Verb] = {}
+#: The verbs by their other names.
+ALSO: dict[str, Verb] = {}
 
 
 class Verb(click.Command):
-    """One verb of the grammar, with what it was declared by, its family in `help`, and its examples."""
+    """One verb of the grammar: what it was declared by, its family in `help`, its examples, and how it is found."""
 
-    def __init__(self, name: str, kind: type[Request], family: str, *examples: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: type[Request],
+        family: str,
+        *examples: str,
+        also: tuple[str, ...] = (),
+        synonyms: tuple[str, ...] = (),
+        needs: tuple[str, ...] = (),
+    ) -> None:
         self.kind = kind
         self.module = kind.__module__
         super().__init__(name, params=params_of(kind), help=inspect.getdoc(kind), add_help_option=False)
         self.family = family
         self.example, *_ = self.examples = examples
+        self.also, self.synonyms, self.needs = also, synonyms, needs
 
     @property
     def head(self) -> str:
@@ -96,15 +112,26 @@ class Verb(click.Command):
 
 
 def verb(
-    name: str, *, family: str, example: str | tuple[str, ...], default: bool = False
+    name: str,
+    *,
+    family: str,
+    example: str | tuple[str, ...],
+    default: bool = False,
+    also: tuple[str, ...] = (),
+    synonyms: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
 ) -> Callable[[type[Declared]], type[Declared]]:
     """Make a verb of the struct below, and register it. With `default`, the first word of its name alone means it."""
 
     def declare(kind: type[Declared]) -> type[Declared]:
-        made = Verb(name, kind, family, *((example,) if isinstance(example, str) else example))
+        examples = (example,) if isinstance(example, str) else example
+        made = Verb(name, kind, family, *examples, also=also, synonyms=synonyms, needs=needs)
         if name in VERBS:
             raise TypeError(f"{made.module} declares the verb {name}, and so does {VERBS[name].module}")
+        if not NEEDS.keys() >= set(needs):
+            raise TypeError(f"the verb {name} needs something unknown; one of: {', '.join(NEEDS)}")
         VERBS[name] = made
+        ALSO.update(dict.fromkeys(also, made))
         if default:
             DEFAULTS[made.head] = made
         if any(isinstance(param.type, Prose) for param in made.params):

@@ -16,7 +16,13 @@ from sessions.session import Session
 FAMILY = "Circuits"
 
 
-@verb("verify", family=FAMILY, example=("verify top20", "verify top20 --reference mean"))
+@verb(
+    "verify",
+    family=FAMILY,
+    synonyms=("exact effect", "validate", "single ablation"),
+    needs=("model", "circuit"),
+    example=("verify top20", "verify top20 --reference mean"),
+)
 class Verify(Request, frozen=True):
     """Measure the exact effect of each neuron: the target without it, one neuron at a time.
 

@@ -12,6 +12,8 @@ from click.shell_completion import CompletionItem
 
 from sessions.circuits.selection import terms
 from sessions.errors import UsageError
+from sessions.lines import QuotedText
+from sessions.model.target import UnquotedToken
 from sessions.settings import MOST, MOST_ROWS, MOST_TOKENS
 
 if TYPE_CHECKING:
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
 
 
 class PlacedText(str):
-    """The text of a word on its way through click, with the column it stands in, for its error."""
+    """The text of a word on its way through click, with the column it stands in, for its error; and whether it was
+    quoted."""
 
     column: int
+    quoted: bool
 
-    def __new__(cls, text: str, column: int) -> PlacedText:
+    def __new__(cls, text: str, column: int, quoted: bool = False) -> PlacedText:
         placed = super().__new__(cls, text)
-        placed.column = column
+        placed.column, placed.quoted = column, quoted
         return placed
 
 
@@ -107,7 +111,7 @@ class Prose(Word):
 
 
 class TokenWord(Word):
-    """A token's text, leading space and all."""
+    """A token's text, leading space and all. In quotes it is exact; without them a space may be meant before it."""
 
     name = "token"
     shape = "TOKEN"
@@ -116,6 +120,13 @@ class TokenWord(Word):
         if text == "":
             raise UsageError("the token is empty", 'for example: " Austin", with its leading space')
         return text
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        return UnquotedToken(text) if isinstance(value, PlacedText) and not value.quoted else text
+
+    def said(self, value: Any) -> str:
+        return str(value) if isinstance(value, UnquotedToken) or value[:1].isspace() else QuotedText(value)
 
 
 def number_in(text: str) -> float:

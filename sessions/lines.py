@@ -13,13 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 
+class QuotedText(str):
+    """A text that stands in quotes in every line, because it means something else without them."""
+
+
 def line_of(words: Iterable[object], options: Mapping[str, object] | None = None) -> str:
     """A line of these words, followed by options with their values.
 
     An option that is None or False is left out. One that is True stands without a value, and one with several values is
     repeated for each.
     """
-    return " ".join([*(quoted(str(word)) for word in words), *_options(options or {})])
+    return " ".join([*(quoted(_texted(word)) for word in words), *_options(options or {})])
 
 
 def _options(options: Mapping[str, object]) -> Iterable[str]:
@@ -28,7 +32,11 @@ def _options(options: Mapping[str, object]) -> Iterable[str]:
             yield name
         elif value is not None and value is not False:
             for one in value if isinstance(value, tuple | list) else (value,):
-                yield from (name, quoted(str(one)))
+                yield from (name, quoted(_texted(one)))
+
+
+def _texted(value: object) -> str:
+    return value if isinstance(value, QuotedText) else str(value)
 
 
 def with_options(line: str, options: Mapping[str, object]) -> str:
@@ -37,9 +45,9 @@ def with_options(line: str, options: Mapping[str, object]) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as one word of a line, in quotes if it needs them."""
-    plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
-    if plain and "\\" not in text:
+    """The text as one word of a line, in quotes if it needs them: a `?` alone would ask for help."""
+    plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-" and text != "?"
+    if plain and "\\" not in text and not isinstance(text, QuotedText):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text as Line
 
 from sessions.events import Event, Failed, Progress, Result, Started, Text
+from sessions.results import Cleared
 from workbench.pace import Pace
 from workbench.progress import progress_line
 from workbench.rendering.outcomes import failure, present
@@ -63,6 +64,8 @@ class Lines:
                 self._progress(event)
             case Text(text=text, arm=arm):
                 self._stream(text, arm)
+            case Result(value=Cleared()):
+                self._clear()
             case Result(value=value, seconds=seconds):
                 streamed = self._settle()
                 self._print(*present(value, self._out.width, seconds, streamed, alone=True))
@@ -90,6 +93,13 @@ class Lines:
     def close(self) -> None:
         """End what is being shown, and leave the cursor at the start of a line."""
         self._settle(keep=True)
+
+    def _clear(self) -> None:
+        """Clear the screen, where there is one."""
+        self._settle()
+        if self._streams:
+            self._out.clear()
+            self._fresh = True
 
     def _print(self, *renderables: RenderableType) -> None:
         for renderable in renderables:

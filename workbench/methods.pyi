@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sessions.model.units import Neuron
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Reported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
-from sessions.results.control import CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
+from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
 from sessions.results.interventions import Compared, PresetShown, StrengthShown, Swept, SweptGrid, WorkingSet
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
@@ -3118,6 +3118,23 @@ class Verbs:
             wb.help("discover")
             wb.help("atlas")
             wb.help()
+        """
+    def clear(
+        self,
+    ) -> Cleared:
+        """Clear the screen. Session and journal stay as they are.
+
+        In the app, the lines that have ended leave the sight of this terminal only.
+
+        Returns:
+            Cleared: asks the front end to clear the screen.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.clear()
         """
     def quit(
         self,

@@ -29,6 +29,7 @@ from commands.line import is_blank
 from sessions.errors import WorkbenchError
 from sessions.events import Event, Failed, Result, Started, State
 from sessions.results import Quit
+from workbench.app.first_steps import IN_SHORT
 from workbench.history import History
 from workbench.host import FROM_APP
 from workbench.interrupts import interruptible
@@ -49,6 +50,8 @@ def start(source: LineSource, model: str | None = None) -> int:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         repl.lines.remark(GREETING)
+        if model is None and not source.state().model:
+            repl.lines.remark(f"to begin: {IN_SHORT}")
     if model is not None:
         repl.run(calling.call_line("model", model))
     if interactive:

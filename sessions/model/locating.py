@@ -39,8 +39,12 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 #: The most characters that a message repeats of a model's name.
 _LONGEST_NAME = 200
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_ACCEPTED = f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .gguf file, or a hub id like org/name"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
+#: How alike a bare name and an embedded model are, of 1, where the name is that model misspelt.
+_MISSPELT = 0.8
+_ACCEPTED = (
+    f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .gguf file, or a hub id like gpt2 or org/name"
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def located(name: str, models: Path, trust_remote_code: bool) -> Steps[ModelFile
     if os.path.isdir(path):
         _check_folder(path, str(path), str(path))
         return ModelFiles(path, str(path.resolve()))
-    if _HUB_ID.fullmatch(name) and path.suffix != ".gguf":
+    if _HUB_ID.fullmatch(name) and path.suffix != ".gguf" and not _near_embedded(name, _MISSPELT):
         return (yield from _from_hub(name, trust_remote_code))
     raise _unknown(name)
 
@@ -159,9 +163,15 @@ def _check_weights(where: str, names: Collection[str]) -> None:
 def _unknown(name: str) -> ModelError:
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or name.endswith(".gguf"):
         return ModelError(f"there is no folder or file '{name}'", _ACCEPTED)
-    near = difflib.get_close_matches(name.lower(), EMBEDDED, n=1, cutoff=0.5)
-    meant = f"did you mean {near[0]}? " if near else ""
+    near = _near_embedded(name, 0.5)
+    meant = f"did you mean {near}? " if near else ""
     return ModelError(f"no model is called '{name}'", meant + _ACCEPTED)
+
+
+def _near_embedded(name: str, alike: float) -> str:
+    """The embedded model that a name is like; "" if none is."""
+    near = difflib.get_close_matches(name.lower(), EMBEDDED, n=1, cutoff=alike)
+    return near[0] if near else ""
 
 
 @contextmanager
@@ -217,7 +227,7 @@ def _cached(name: str, fetch: dict[str, Any], why: Exception) -> str:
     except Exception as error:
         raise ModelError(
             f"{name} is not on this machine, and the model hub cannot be reached: {first_line(why)}",
-            f"check the network, or open one of {', '.join(EMBEDDED)}",
+            f"check the network, or give a folder, a .gguf file, or an embedded model: {', '.join(EMBEDDED)}",
         ) from error
 
 

@@ -9,6 +9,10 @@ from msgspec import Struct
 from sessions.model.info import Token
 
 
+class UnquotedToken(str):
+    """A token as it was typed without quotes and without a space before it: ` Austin` may be meant by `Austin`."""
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """What a circuit explains, and its value on the prompt.
 

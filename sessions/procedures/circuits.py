@@ -16,6 +16,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as Vocabulary
 from sessions.model.units import Neuron
+from sessions.procedures.token_meant import token_meant
 from sessions.references import compared_with, many_against_one, named
 from sessions.results import Narrowed, Verified
 from sessions.session import Session
@@ -152,11 +153,13 @@ def too_many_neurons(session: Session, method: str, positions: tuple[int, int] |
 def tokens_after(
     session: Session, text: str, *, whole: bool, as_target: bool = True
 ) -> tuple[tuple[Vocabulary, ...], list[str]]:
-    """The tokens of a text after the prompt: the first, unless the whole is wanted."""
+    """The tokens of a text after the prompt, with a space before it if that is meant: the first, unless the whole is
+    wanted."""
     from sessions.model.tokens import continuation
 
+    text, notes = token_meant(session, text)
     candidate = continuation(session.opened().tokenizer, session.encoded(), text)
-    notes = list(candidate.notes)
+    notes += candidate.notes
     if whole or len(candidate.tokens) == 1:
         return candidate.tokens, notes
     pieces = " ".join(repr(token.text) for token in candidate.tokens)

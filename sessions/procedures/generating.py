@@ -11,6 +11,7 @@ from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition
 from sessions.model.info import Token as TokenOfModel
 from sessions.model.info import TokenChance
+from sessions.procedures.token_meant import token_meant
 from sessions.results import Distribution
 from sessions.session import Session
 
@@ -123,7 +124,9 @@ def top_tokens(session: Session, *, count: int) -> Distribution:
 
 def token_chances(session: Session, *, texts: tuple[str, ...]) -> Distribution:
     """The chances of the first token of each text as the next one."""
-    tokens = [first_token(session, text, "shown") for text in texts]
+    meant = [token_meant(session, text) for text in texts]
+    tokens = [first_token(session, text, "shown") for text, _ in meant]
     next_logits_of(session)
     shown = distribution_of(session, [token.id for token, _ in tokens])
-    return structs.replace(shown, notes=tuple(note for _, notes in tokens for note in notes))
+    remarks = [[*said, *notes] for (_, said), (_, notes) in zip(meant, tokens, strict=True)]
+    return structs.replace(shown, notes=tuple(note for notes in remarks for note in notes))

@@ -14,6 +14,7 @@ from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.procedures.generating import decoded
 from sessions.procedures.states import check_layer
+from sessions.procedures.token_meant import token_meant
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Session
 
@@ -136,8 +137,9 @@ def target_in(session: Session, encoded: Encoded, notes: list[str], *, text: str
         return None
     from sessions.model.tokens import continuation
 
+    text, remarks = token_meant(session, text, encoded)
     candidate = continuation(session.opened().tokenizer, encoded, text)
-    notes += candidate.notes
+    notes += [*remarks, *candidate.notes]
     if len(candidate.tokens) > 1:
         notes.append(f"{text!r} is {len(candidate.tokens)} tokens; the first is meant, {candidate.tokens[0].text!r}")
     return Target(tokens=candidate.tokens[:1], value=0.0)

@@ -61,6 +61,15 @@ def one_token(session: Session, text: str) -> TokenOfModel:
     return TokenOfModel(ids[0], pieces[0])
 
 
+def unspaced(session: Session, text: str) -> list[str]:
+    """A remark on a word without the space before it, where the model has a token with that space."""
+    from sessions.model.tokens import ids_behind
+
+    if not text[:1].isalnum() or len(ids_behind(session.opened().tokenizer, f" {text}")) > 1:
+        return []
+    return [f'"{text}" has no space before it; as a word of its own it is --push " {text}"']
+
+
 def applied_rewrite(
     session: Session,
     made: Rewriting,

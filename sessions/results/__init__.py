@@ -35,6 +35,7 @@ from sessions.results.circuits import (
     Verified,
 )
 from sessions.results.control import (
+    Cleared,
     CommandFile,
     CommandFiles,
     Expected,
@@ -115,6 +116,7 @@ __all__ = [
     "AutoencoderOpened",
     "CircuitHeldAgainst",
     "CircuitsCompared",
+    "Cleared",
     "CommandFile",
     "CommandFiles",
     "Compared",

@@ -95,5 +95,9 @@ class Help(Value, frozen=True, kw_only=True):
     examples: tuple[str, ...] = ()
 
 
+class Cleared(Value, frozen=True, kw_only=True):
+    """`clear`: asks the front end to clear the screen."""
+
+
 class Quit(Value, frozen=True, kw_only=True):
     """`quit`: asks the front end to end the session."""

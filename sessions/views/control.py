@@ -129,5 +129,10 @@ def _(value: results.Help) -> Iterator[AnyBlock]:
 
 
 @viewed.register
+def _(value: results.Cleared) -> Iterator[AnyBlock]:
+    return iter(())
+
+
+@viewed.register
 def _(value: results.Quit) -> Iterator[AnyBlock]:
     return iter(())

@@ -119,7 +119,6 @@ def test_exit_is_quit() -> None:
         ("DISCOVER", "discover"),
         ("gen", "generate"),
         ("ls", "list"),
-        ("?", "help"),
     ],
 )
 def test_an_unknown_verb_names_the_nearest(typed: str, meant: str) -> None:

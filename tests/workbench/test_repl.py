@@ -63,6 +63,34 @@ def test_quit_leaves(own: Session) -> None:
     assert shown == ""
 
 
+@pytest.mark.parametrize("line", ["exit", ":q"])
+def test_leaving_has_other_names(own: Session, line: str) -> None:
+    shown, _ = typed(own, line, "enter", "set top 50", "enter")
+    assert shown == ""
+
+
+class Screen(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_clear_clears_a_screen_and_writes_nothing_into_a_pipe(own: Session) -> None:
+    shown, repl = typed(own, "clear", "enter", "ctrl-d")
+    assert (shown, repl.failed) == ("", False)
+    screen = Screen()
+    lines = Lines(Console(file=screen, width=80, force_terminal=True, markup=False))
+    Repl(Local(own), lines).run("clear", echo=False)
+    assert screen.getvalue() == "\x1b[2J\x1b[H"
+
+
+@pytest.mark.parametrize("line", ["help ablate", "ablate --help", "ablate -h", "ablate ?", "? ablate"])
+def test_help_is_had_in_every_way_that_people_try(own: Session, line: str) -> None:
+    shown, _ = typed(own, line, "enter", "ctrl-d")
+    assert shown.startswith("ablate ") and "--live" in shown
+
+
 def test_ctrl_c_at_the_prompt_gives_up_the_line_and_nothing_else(own: Session) -> None:
     shown, _ = typed(own, "set top 50", "ctrl-c", "set top 51", "enter", "ctrl-d")
     assert shown == "top 51\n"

@@ -128,17 +128,25 @@ class WorkbenchApp(Shell):
         return completing.complete(line, cursor) if client is None else client.complete(line, cursor)
 
     def run_lines(self, lines: Sequence[str]) -> None:
-        """Run lines in the host, one after another; `quit` leaves."""
-        for number, line in enumerate(lines):
-            if _is_quit(line):
-                self.sender.give(lines[:number])
-                self.action_leave()
-                return
+        """Run lines in the host, one after another. `quit` leaves, and `clear` is done here."""
+        waiting: list[str] = []
+        for line in lines:
+            match _verb_of(line):
+                case "quit":
+                    self.sender.give(waiting)
+                    self.action_leave()
+                    return
+                case "clear":
+                    self.show_view(self.view.forget_ended())
+                case _:
+                    waiting.append(line)
+        if not waiting:
+            return
         self.history.follow()
         if self.view.host:
             self.say(f"{inline(self.view.host)}; {_LATER}")
             self.listener.again()
-        self.sender.give(lines)
+        self.sender.give(waiting)
 
     def _refused(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
         """Report refused lines. Called in the sender's thread."""
@@ -170,7 +178,8 @@ class WorkbenchApp(Shell):
     def action_palette(self) -> None:
         from workbench.app.palette import Palette
 
-        self.push_screen(Palette(list(offered()), self.complete), self._do)
+        palette = Palette(list(offered()), self.complete, self.view.state, self.line.earlier)
+        self.push_screen(palette, self._do)
 
     def _do(self, item: PaletteItem | None) -> None:
         """Run what was chosen in the palette."""
@@ -254,21 +263,34 @@ class WorkbenchApp(Shell):
 
 def offered() -> Iterator[PaletteItem]:
     """The app's own actions, for the palette."""
-    yield PaletteItem("zoom the pane", "or show all panes again", action="zoom")
-    yield PaletteItem("copy", "what the pane's cursor is on", action="copy")
-    yield PaletteItem("open in $EDITOR", "the pane's text", action="edit")
-    yield PaletteItem("line REPL", "on the same session; F9 or ctrl-d comes back", action="repl")
-    yield PaletteItem("keys and verbs", "list all", action="help")
+    for name, about, action, synonyms in _ACTIONS:
+        yield PaletteItem(name, about, action=action, synonyms=synonyms, group="The app")
     for name in THEMES:
-        yield PaletteItem(f"theme {name}", "kept for the next time", action=f"theme({name!r})")
-    yield PaletteItem(
-        "end the host", "and start it again: its state is kept, the running line is lost", action="restart"
-    )
-    yield PaletteItem("leave", "the host keeps running", action="leave")
+        about, synonyms = "kept for the next time", ("colours", "colors", "appearance")
+        yield PaletteItem(f"theme {name}", about, action=f"theme({name!r})", synonyms=synonyms, group="Themes")
 
 
-def _is_quit(line: str) -> bool:
+#: Actions for the palette: name, what it is, the action, and other words that people type for it.
+_ACTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("stop the running line", "esc does it too", "stop_or_line", ("cancel", "abort", "interrupt", "kill the line")),
+    ("zoom the pane", "or show all panes again", "zoom", ("maximise", "maximize", "fullscreen", "enlarge")),
+    ("copy", "what the pane's cursor is on", "copy", ("yank", "clipboard")),
+    ("open in $EDITOR", "the pane's text", "edit", ("vim", "less", "pager", "text file")),
+    ("line REPL", "on the same session; F9 or ctrl-d comes back", "repl", ("shell", "terminal", "console")),
+    ("keys and verbs", "list all", "help", ("shortcuts", "bindings", "cheat sheet")),
+    (
+        "end the host",
+        "and start it again: its state is kept, the running line is lost",
+        "restart",
+        ("restart", "kill", "reboot"),
+    ),
+    ("leave", "the host keeps running", "leave", ("detach", "exit", "close")),
+)
+
+
+def _verb_of(line: str) -> str:
+    """The verb of a line; "" if it is none."""
     try:
-        return grammar.parse(line).verb == "quit"
+        return grammar.parse(line).verb
     except UsageError:
-        return False
+        return ""

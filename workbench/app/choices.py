@@ -22,10 +22,11 @@ _LEFT, _RIGHT = 36, 12
 
 @dataclass(frozen=True)
 class Choice:
-    """An entry of the list: a name and a description."""
+    """An entry of the list: a name and a description; or a heading, which cannot be chosen."""
 
     name: str
     about: str = ""
+    heading: bool = False
 
 
 class Choices(Widget):
@@ -35,11 +36,12 @@ class Choices(Widget):
         Chosen: a row was clicked.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"choices--about", "choices--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"choices--about", "choices--cursor", "choices--heading"}
     DEFAULT_CSS = """
     Choices { background: $panel; color: $text; }
     Choices > .choices--about { color: $text-muted; }
     Choices > .choices--cursor { text-style: reverse; }
+    Choices > .choices--heading { text-style: bold; }
     """
 
     @dataclass
@@ -64,31 +66,37 @@ class Choices(Widget):
         """Move the cursor to a row."""
         self.at = min(at, len(self.choices) - 1)
         height = max(self.size.height, 1)
-        self._top = max(min(self._top, self.at), self.at - height + 1, 0)
+        first = self.at - 1 if self.at > 0 and self.choices[self.at - 1].heading else self.at
+        self._top = max(min(self._top, first), self.at - height + 1, 0)
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor by some rows; a single step wraps around at the ends."""
-        if self.choices:
-            last = len(self.choices) - 1
-            new = self.at + rows
-            if abs(rows) > 1:
-                new = min(max(new, 0), last)
-            self.go(last if new < 0 else 0 if new > last else new)
+        """Move the cursor by some rows, never onto a heading; a single step wraps around at the ends."""
+        places = [row for row, choice in enumerate(self.choices) if not choice.heading]
+        if not places:
+            return
+        if abs(rows) > 1:
+            self.go(next((row for row in places if row >= self.at + rows), places[-1]))
+        elif rows > 0:
+            self.go(next((row for row in places if row > self.at), places[0]))
+        else:
+            self.go(next((row for row in reversed(places) if row < self.at), places[-1]))
 
     def wanted_width(self) -> int:
         """Cells that show every choice in full."""
         return self._left() + max((cell_len(inline(each.about)) for each in self.choices), default=0) + 5
 
     def _left(self) -> int:
-        return min(max((cell_len(inline(each.name)) for each in self.choices), default=0), _LEFT)
+        names = (cell_len(inline(each.name)) for each in self.choices if not each.heading)
+        return min(max(names, default=0), _LEFT)
 
     def on_resize(self, event: events.Resize) -> None:
         self.go(self.at)
 
     def on_click(self, event: events.Click) -> None:
-        if 0 <= self._top + event.y < len(self.choices):
-            self.post_message(self.Chosen(self._top + event.y))
+        row = self._top + event.y
+        if 0 <= row < len(self.choices) and not self.choices[row].heading:
+            self.post_message(self.Chosen(row))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self.move(1)
@@ -102,6 +110,10 @@ class Choices(Widget):
         if row >= len(self.choices):
             return Strip.blank(width, self.rich_style)
         choice, here = self.choices[row], row == self.at
+        if choice.heading:
+            style = self.get_component_rich_style("choices--heading", partial=True)
+            heading = Strip([Segment(fitted(inline(choice.name), width), style)])
+            return heading.adjust_cell_length(width).apply_style(self.rich_style)
         left = min(self._left(), max(width - 3, 1))
         name = fitted(inline(choice.name), left)
         segments = [Segment(("▸ " if here else "  ") + name + " " * (left - cell_len(name)))]

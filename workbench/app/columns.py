@@ -18,6 +18,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.errors import WorkbenchError
 from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
+from workbench.app.filtering import FilterColumn, NumberComparison, parts
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ _NUMBERS: Mapping[str, Callable[[NeuronRow], float | None]] = {
 }
 #: Keys of these columns: sorting by them needs rows that `neurons` returned.
 ASKED = frozenset((*_TEXTS, *_NUMBERS))
+#: Columns that a filter can compare with a number, with their titles in the table.
+NUMBERS = (
+    FilterColumn("layer", "L"),
+    FilterColumn("index", "N"),
+    FilterColumn("position", "pos"),
+    FilterColumn("attribution", "attr"),
+    FilterColumn("effect", "effect"),
+    FilterColumn("share", "share", percent=True),
+    FilterColumn("activation", "act"),
+    FilterColumn("peak", "peak"),
+    FilterColumn("rate", "fires", percent=True),
+)
 #: Neurons read at a time, so that other threads get their turn.
 _PIECE = 20_000
 
@@ -134,14 +147,18 @@ class CircuitColumns:
         if wanted.indices:
             kept.append(_within(self.indices, wanted.indices))
         if wanted.positions:
-            last = len(self.circuit.tokens)
-            ranges = [(a + last if a < 0 else a, b + last if b < 0 else b) for a, b in wanted.positions]
+            ranges = [(self._position(first), self._position(last)) for first, last in wanted.positions]
             kept.append(_within(self.positions, ranges))
         if wanted.signs:
             signs = np.sign(self.attributions)
             kept.append(np.isin(signs, [1.0 if sign == "+" else -1.0 for sign in wanted.signs]))
         if wanted.marked:
             kept.append(self._only(marks))
+        if wanted.neurons:
+            kept.append(np.logical_or.reduce([self._named(*neuron) for neuron in wanted.neurons]))
+        if wanted.wholes:
+            kept.append(np.logical_or.reduce([self._mentions(number, rows) for number in wanted.wholes]))
+        kept += [compared.holds(self._compared(compared.key, rows)) for compared in wanted.comparisons]
         kept += [self._saying(text, rows) for text in wanted.texts]
         return np.logical_and.reduce(kept) if kept else None
 
@@ -168,6 +185,29 @@ class CircuitColumns:
         import numpy as np
 
         return int(chosen.sum()), float(np.nansum(self.attributions[chosen]))
+
+    def _position(self, position: int) -> int:
+        """The position from the beginning of the text."""
+        return position + len(self.circuit.tokens) if position < 0 else position
+
+    def _named(self, layer: int, index: int | None, position: int | None) -> Mask:
+        """The rows of a neuron, or of a layer; at one position, or at all."""
+        kept: Mask = self.layers == layer
+        if index is not None:
+            kept &= self.indices == index
+        if position is not None:
+            kept &= self.positions == self._position(position)
+        return kept
+
+    def _mentions(self, number: int, rows: Mapping[Place, NeuronRow]) -> Mask:
+        """The rows with this layer or index, or with the number in a text."""
+        return (self.layers == number) | (self.indices == number) | self._saying(str(number), rows)
+
+    def _compared(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
+        """The numbers of a column as the table shows them."""
+        if key != "share":
+            return self.sorted_by(key, rows)
+        return self.attributions / (self.circuit.target.value or float("nan"))
 
     def _column(self, name: str) -> Numbers:
         with self._making:
@@ -283,45 +323,74 @@ def _has(token: str, text: str) -> bool:
     return text in token.casefold() or text in inline(token).casefold()
 
 
-_WORD = re.compile(r'"([^"]*)"?|(\S+)')
 _RANGE = re.compile(r"L(\d{1,9})(?:-(\d{1,9}))?", re.IGNORECASE)
 _INDEX = re.compile(r"N(\d{1,9})(?:-(\d{1,9}))?", re.IGNORECASE)
+_NEURON = re.compile(r"L?(\d{1,9})/(?:N?(\d{1,9})|\*|N)?(?:@(-?\d{1,9})?)?", re.IGNORECASE)
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _UNFINISHED = re.compile(r"[LN]|[LN]\d+-|@-?|@-?\d+-")
 _POSITION = re.compile(r"@(-?\d{1,9})(?:-(\d{1,9}))?")
+#: What can be typed, shown while the filter is empty.
+SYNTAX = "L24  24/1005  attr>.4  |effect|>1  share>5%  @-1  + - *  text"
 
 
 class Filter(NamedTuple):
     """Which neurons to show. Words of one kind widen the filter; different kinds, and several texts, narrow it.
 
-    `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for marked neurons. Other
-    words, and quoted ones, are searched for in the token at the position, in the pushed tokens and in the token of the
-    peak. Unfinished words, such as `L` or `@`, are ignored.
+    `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for marked neurons.
+    `L24/N1005`, `24/1005` or `24 1005` is one neuron, `L24/*` a layer's. A whole number alone is a layer, an index, or
+    a text. Columns are compared with numbers as `filtering` says: `attr>0.4`, `|effect|>1`, `share>5%`. Other words,
+    and quoted ones, are searched for in the token at the position, in the pushed tokens and in the token of the peak.
+    Unfinished words, such as `L` or `attr>`, are ignored; so are wrong ones, which `wrong` tells.
     """
 
     layers: tuple[tuple[int, int], ...] = ()
     indices: tuple[tuple[int, int], ...] = ()
     positions: tuple[tuple[int, int], ...] = ()
+    neurons: tuple[tuple[int, int | None, int | None], ...] = ()
+    wholes: tuple[int, ...] = ()
     signs: tuple[str, ...] = ()
     marked: bool = False
+    comparisons: tuple[NumberComparison, ...] = ()
     texts: tuple[str, ...] = ()
+    wrong: str = ""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it looks at texts, or at columns that `neurons` fills."""
+        return bool(self.texts or self.wholes or ASKED.intersection(each.key for each in self.comparisons))
 
     @classmethod
     def read(cls, text: str) -> Filter:
         """Parse a filter as it is being typed."""
+        found = parts(text, NUMBERS)
         words: dict[str, list[Any]] = {name: [] for name in cls._fields}
-        for inside, word in _WORD.findall(text):
-            if inside:
-                words["texts"].append(inside.casefold())
-                continue
-            for name, pattern in (("layers", _RANGE), ("indices", _INDEX), ("positions", _POSITION)):
-                match = pattern.fullmatch(word)
-                if match:
-                    words[name].append((int(match[1]), int(match[2] or match[1])))
-                    break
-            else:
-                if _UNFINISHED.fullmatch(word):
-                    continue
-                kind = {"+": "signs", "-": "signs", "*": "marked"}.get(word, "texts")
-                words[kind] += [word.casefold()] if word else []
-        marked = bool(words.pop("marked"))
-        return cls(marked=marked, **{name: tuple(values) for name, values in words.items()})
+        words["texts"] += [text.casefold() for text in found.quoted]
+        waiting = list(reversed(found.words))
+        while waiting:
+            word = waiting.pop()
+            if _WHOLE.fullmatch(word):
+                if waiting and _WHOLE.fullmatch(waiting[-1]):
+                    words["neurons"].append((int(word), int(waiting.pop()), None))
+                elif words["neurons"]:
+                    words["neurons"].append((int(word), None, None))
+                else:
+                    words["wholes"].append(int(word))
+            elif not _UNFINISHED.fullmatch(word):
+                kind, meaning = _meaning(word)
+                words[kind].append(meaning)
+        kinds: dict[str, Any] = {name: tuple(values) for name, values in words.items()}
+        kinds |= {"marked": bool(words["marked"]), "comparisons": found.comparisons, "wrong": found.wrong}
+        return cls(**kinds)
+
+
+def _meaning(word: str) -> tuple[str, Any]:
+    """The kind of a word of a filter, and what it means."""
+    match = _NEURON.fullmatch(word)
+    if match:
+        layer, index, position = (None if each is None else int(each) for each in match.groups())
+        return "neurons", (layer, index, position)
+    for name, pattern in (("layers", _RANGE), ("indices", _INDEX), ("positions", _POSITION)):
+        match = pattern.fullmatch(word)
+        if match:
+            return name, (int(match[1]), int(match[2] or match[1]))
+    return {"+": "signs", "-": "signs", "*": "marked"}.get(word, "texts"), word.casefold()

@@ -85,6 +85,11 @@ class CommandLine(LineInput):
         self._browsing: tuple[str, int] | None = None
         self._said = False
 
+    @property
+    def earlier(self) -> Sequence[str]:
+        """The lines typed before, oldest first."""
+        return self._history.lines
+
     # Lines put in by others
 
     def put(self, line: str) -> None:

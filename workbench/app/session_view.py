@@ -102,6 +102,7 @@ class SessionView:
         busy: the ticket and start of the line that ran when this client attached, in seconds since 1970.
         waiting: the lines that wait.
         host: the host's condition in a few words; empty if it is well.
+        cleared: whether the user cleared the lines that had ended.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,15 @@ class SessionView:
         self.busy = ("", 0.0)
         self.waiting: list[HistoryEntry] = []
         self.missed = 0
+        self.cleared = False
         self._open: list[HistoryEntry] = []  # of the running line, outermost first
+
+    def forget_ended(self) -> Facet:
+        """Drop the lines that have ended; the journal keeps them. Returns the facets that it changed."""
+        self.entries = [entry for entry in self.entries if entry.outcome is None]
+        self.latest = self.latest if self.latest in self.entries else None
+        self.missed, self.cleared = 0, True
+        return Facet.ENTRIES
 
     @property
     def step(self) -> HistoryEntry | None:

@@ -19,7 +19,7 @@ from commands.grammar import parse
 from commands.line import is_text
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Event, Failed, Progress, Result, Started, State
-from sessions.results import Quit
+from sessions.results import Cleared, Quit
 from workbench.host.messages import (
     LARGEST,
     Acknowledged,
@@ -96,7 +96,8 @@ class Client:
         """Run a line in the host and yield its events to the end. While the line waits, `Progress` says so.
 
         As in a local session, nothing is raised. Closing the generator only disconnects: a terminal that dies stops
-        nothing; `cancel` stops the line. `quit` is handled here and not sent.
+        nothing; `cancel` stops the line. `quit` and `clear` are handled here and not
+        sent.
         """
         local = _answered_here(line)
         if local is not None:
@@ -332,14 +333,15 @@ def told(message: Numbered) -> Event:
 
 
 def _answered_here(line: str) -> tuple[Event, ...] | None:
-    """The events of a line that is not sent to the host: `quit`, and bytes that are no text; None for others."""
+    """The events of a line that is not sent: `quit`, `clear`, and bytes that are no text; None for others."""
     try:
         call = parse(line)
     except UsageError as error:
         if is_text(line):
             return None  # the host reports the error, and records it in the journal
         return (Failed(error.kind, error.message, error.hint, "", error.column),)
-    return (Started("quit", line), Result(Quit())) if call.verb == "quit" else None
+    own = {"quit": Quit, "clear": Cleared}.get(call.verb)
+    return None if own is None else (Started(call.verb, line), Result(own()))
 
 
 def _folder() -> str:

@@ -230,7 +230,7 @@ def test_the_nearest_embedded_model_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "gpt2", "a b", "../x", "/no/where", "./x", "~nobody-of-that-name/x", "x.gguf", "a/x.gguf"]
+    "name", ["", "a b", "../x", "/no/where", "./x", "~nobody-of-that-name/x", "x.gguf", "a/x.gguf"]
 )
 def test_what_is_no_model_is_refused_without_asking_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locating, "_from_hub", None)
@@ -387,6 +387,7 @@ def test_a_load_that_is_stopped_leaves_nothing_behind(smollm2: OpenModel) -> Non
 class Hub(http.server.BaseHTTPRequestHandler):
     """As much of a model hub as a download asks for: one repository in a folder, at one commit."""
 
+    name: str
     files: Path
     fetched: list[str]
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -394,13 +395,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def do_GET(self, body: bool = True) -> None:
         path = self.path.partition("?")[0]
         sizes = {each.name: each.stat().st_size for each in self.files.iterdir()}
-        if path == "/api/models/org/tiny" or path.startswith("/api/models/org/tiny/revision/"):
+        if path == f"/api/models/{self.name}" or path.startswith(f"/api/models/{self.name}/revision/"):
             siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
-            self.answer(json.dumps({"id": "org/tiny", "sha": self.commit, "siblings": siblings}).encode())
-        elif path.startswith("/api/models/org/tiny/tree/"):
+            self.answer(json.dumps({"id": self.name, "sha": self.commit, "siblings": siblings}).encode())
+        elif path.startswith(f"/api/models/{self.name}/tree/"):
             entries = [{"type": "file", "path": name, "size": size, "oid": name} for name, size in sizes.items()]
             self.answer(json.dumps(entries).encode())
-        elif path.startswith("/org/tiny/resolve/") and path.rpartition("/")[2] in sizes:
+        elif path.startswith(f"/{self.name}/resolve/") and path.rpartition("/")[2] in sizes:
             name = path.rpartition("/")[2]
             if body:
                 self.fetched.append(name)
@@ -425,8 +426,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hub_of(files: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[type[Hub]]:
-    handler = type("OneHub", (Hub,), {"files": files, "fetched": []})
+def hub_of(files: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, name: str = "org/tiny") -> Iterator[type[Hub]]:
+    handler = type("OneHub", (Hub,), {"name": name, "files": files, "fetched": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{server.server_port}"
@@ -481,6 +482,21 @@ def test_a_repository_the_hub_does_not_have_is_one_clear_error(
         pytest.raises(ModelError, match="the model hub has no 'org/other', or it is private"),
     ):
         opened("org/other")
+
+
+def test_a_name_without_an_owner_is_looked_for_on_the_hub(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hub_of(folder, monkeypatch, tmp_path / "cache", "gpt2") as hub:
+        assert opened("gpt2").info.name == "gpt2"
+        assert "model.safetensors" in hub.fetched
+        with pytest.raises(ModelError, match="the model hub has no 'gpt3', or it is private") as refusal:
+            opened("gpt3")
+        assert "gpt2 or org/name" in refusal.value.hint
+    with pytest.raises(ModelError, match="the model hub cannot be reached") as refusal:
+        opened("distilgpt2")
+    assert "distilgpt2" in refusal.value.message
+    assert refusal.value.hint.endswith("a folder, a .gguf file, or an embedded model: smollm2, gemma3-270m")
 
 
 def test_a_network_that_is_down_is_one_clear_error(

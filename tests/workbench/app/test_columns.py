@@ -20,8 +20,10 @@ from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.circuits import circuit_of
+from workbench.app.columns import NUMBERS as COMPARED
 from workbench.app.columns import RANK, CircuitColumns, Filter, Sort
 from workbench.app.composing import LETTERS, letters, line
+from workbench.app.panes.neurons import COLUMNS
 from workbench.app.session_view import SessionView
 
 WIDTH, LAYERS = 40, 6
@@ -66,6 +68,18 @@ NUMBERS: dict[str, tuple[str, Callable[[Neuron], bool]]] = {
     "@1": ("position", lambda neuron: neuron.position == 1),
     "@-1": ("position", lambda neuron: neuron.position == len(TOKENS) - 1),
     "@0-3": ("position", lambda neuron: neuron.position is not None and neuron.position <= 3),
+    "L2/*": ("neuron", lambda neuron: neuron.layer == 2),
+    "L1/N3": ("neuron", lambda neuron: neuron.site == (1, 3)),
+    "2/7": ("neuron", lambda neuron: neuron.site == (2, 7)),
+    "3 5": ("neuron", lambda neuron: neuron.site == (3, 5)),
+    "L1/N3@-1": ("neuron", lambda neuron: neuron.place == (1, 3, len(TOKENS) - 1)),
+    "attr>1": ("attr>1", lambda neuron: neuron.attribution is not None and neuron.attribution > 1),
+    "|attr|>1": ("|attr|>1", lambda neuron: abs(neuron.attribution or 0) > 1),
+    "attribution <= -2": ("attribution<=-2", lambda neuron: (neuron.attribution or 0) <= -2),
+    "effect<-0.1": ("effect<-0.1", lambda neuron: neuron.effect is not None and neuron.effect < -0.1),
+    "act>2": ("act>2", lambda neuron: neuron.activation is not None and neuron.activation > 2),
+    "share>5%": ("share>5%", lambda neuron: (neuron.attribution or 0) / -2.0 > 0.05),
+    "layer=3": ("layer=3", lambda neuron: neuron.layer == 3),
     "+": ("sign", lambda neuron: (neuron.attribution or 0) > 0),
     "-": ("sign", lambda neuron: (neuron.attribution or 0) < 0),
 }
@@ -175,10 +189,30 @@ def test_what_passes_a_filter_keeps_the_order(found: Circuit, key: str, down: bo
     assert order.tolist() == [row for row in whole if row in set(passing.tolist())]
 
 
-@pytest.mark.parametrize("half", ["L", "L2-", "N", "n N7-", "@", "@-", "@3-"])
+@pytest.mark.parametrize(
+    "half", ["L", "L2-", "N", "n N7-", "@", "@-", "@3-", "attr>", "|", "|attr", "|attr|", "|attr|>", "act<-", "share>."]
+)
 def test_half_a_word_hides_nothing_that_it_may_still_mean(half: str) -> None:
     assert Filter.read(half)._replace(texts=()) == Filter()
     assert Filter.read(half).texts in ((), ("n",))
+
+
+@pytest.mark.parametrize("text", ["24", "24/", "24/1005", "L24/N1005", "24 1005", "l24/n1005@41"])
+def test_a_neuron_is_found_by_its_plain_numbers_from_the_first_digit_on(text: str) -> None:
+    found = circuit((Neuron(24, 1005, 41, 1.0), Neuron(3, 7, 1, 1.0), Neuron(5, 7, 0, 1.0)))
+    order = CircuitColumns(found).arranged(Sort(), Filter.read(text), {})
+    assert order is not None and order.tolist() == [0]
+
+
+def test_several_neurons_widen_a_filter_as_words_of_one_kind_do() -> None:
+    found = circuit((Neuron(2, 4), Neuron(2, 5), Neuron(3, 5), Neuron(1, 1)))
+    order = CircuitColumns(found).arranged(Sort(), Filter.read("2 4 3 5"), {})
+    assert order is not None and order.tolist() == [0, 2]
+
+
+def test_the_titles_that_filters_take_are_those_of_the_table() -> None:
+    titles = {column.key: column.title for column in COLUMNS}
+    assert {column.key: column.title for column in COMPARED}.items() <= titles.items()
 
 
 @settings(deadline=None)

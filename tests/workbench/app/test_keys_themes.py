@@ -81,6 +81,34 @@ def test_help_shows_every_key_that_holds_now_and_every_verb(tmp_path: Path) -> N
     played(app, steps)
 
 
+def test_typing_narrows_the_list_of_keys_and_verbs(tmp_path: Path) -> None:
+    app = Still(tmp_path)
+
+    async def steps(pilot: Pilot[str]) -> None:
+        await pilot.press("f1")
+        await pilot.pause()
+        await typed(pilot, "filter")
+        await pilot.pause()
+        assert isinstance(app.screen, KeyScreen)
+        text = app.screen._list.text()
+        assert "neurons.filter" in text and "app.zoom" not in text
+        assert any("neurons.filter" in row for row in lines(app))
+        await pilot.press("ctrl+u")
+        await typed(pilot, "turn off")  # words of two verbs that neither shows
+        assert {"ablate", "suppress"} <= set(app.screen._list.text().split())
+        await pilot.press("ctrl+u")
+        await typed(pilot, "ptach")
+        await pilot.pause()
+        assert any("no match" in row for row in lines(app))
+        await pilot.press("q", "question_mark", "down")
+        assert isinstance(app.screen, KeyScreen)
+        await pilot.press("escape")
+        assert not isinstance(app.screen, KeyScreen)
+        assert app.line.value == ""
+
+    played(app, steps)
+
+
 @pytest.mark.parametrize(
     ("keys", "shown"), [("ctrl+p", "^p"), ("f2", "F2"), ("escape,q", "esc q"), ("space", "space"), ("alt+x", "alt-x")]
 )

@@ -15,6 +15,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
+from workbench.app.columns import SYNTAX
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.session_view import EVERYTHING, Facet, SessionView
 from workbench.writing import quoted, signed
@@ -120,6 +121,23 @@ def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(view: Se
         await press(pilot, "j", "escape")
         assert pane(app).count() == len(circuit)
         assert not lines(app)[-1].startswith("filter")
+
+    alone(NeuronsPane(), view, then)
+
+
+def test_the_filter_says_what_can_be_typed_and_what_is_wrong(view: SessionView, circuit: Circuit) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "/")
+        assert lines(app)[-1] == f"filter: ▏  {SYNTAX}"
+        await press(pilot, *"attr>")
+        assert pane(app).count() == len(circuit)
+        await press(pilot, "x")
+        assert lines(app)[-1] == "filter: attr>x▏  ✗ 'x' is not a number"
+        assert pane(app).count() == len(circuit)
+        await press(pilot, "backspace", *"0.4")
+        wanted = [n for n in circuit.neurons if n.attribution is not None and n.attribution > 0.4]
+        assert pane(app).count() == len(wanted) > 0
+        assert f"{len(wanted)} of {len(circuit)}" in lines(app)[-1]
 
     alone(NeuronsPane(), view, then)
 

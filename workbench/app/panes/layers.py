@@ -341,7 +341,7 @@ class LayersPane(Pane):
             return "adding up …" if len(self.circuit) else "the circuit is empty"
         if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
-        return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
+        return "no circuit yet: discover finds the neurons behind the next token"
 
     def _of(self, total: float | None) -> Style:
         return self._style("up" if total > 0 else "down") if total else self._style("plain")

@@ -13,7 +13,7 @@ from textual.timer import Timer
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
-from workbench.app.columns import ASKED, RANK, CircuitColumns, Filter, Sort, columns_of, is_like
+from workbench.app.columns import ASKED, RANK, SYNTAX, CircuitColumns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
 from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.session_view import Facet, SessionView
@@ -113,7 +113,7 @@ class NeuronsPane(TablePane):
         elif Facet.CIRCUIT in changed:
             self._take(view.rows)
             self.rearranged()
-            if Filter.read(self.filter).texts or self.sort.key in ASKED:
+            if Filter.read(self.filter).searches or self.sort.key in ASKED:
                 self._arrange()
         elif self.circuit is None:
             self.refresh()
@@ -190,10 +190,11 @@ class NeuronsPane(TablePane):
     def note(self) -> str:
         if self._remark:
             return self._remark
-        if not self.typing and not self.filter:
-            return ""
-        total = 0 if self.circuit is None else len(self.circuit)
+        if not self.filter:
+            return f"filter: ▏  {SYNTAX}" if self.typing else ""
+        total, wrong = 0 if self.circuit is None else len(self.circuit), Filter.read(self.filter).wrong
         passing = "…" if self._arranging else f"{self.count():,} of {total:,}"
+        passing = f"✗ {inline(wrong)}" if wrong else passing
         return f"filter: {inline(self.filter)}{'▏' if self.typing else ''}  {passing}"
 
     def nothing(self) -> str:
@@ -201,7 +202,7 @@ class NeuronsPane(TablePane):
             return "filtering …" if self._arranging else "no neuron passes the filter: esc shows all again"
         if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
-        return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
+        return "no circuit yet: discover finds the neurons behind the next token"
 
     def settled(self) -> None:
         if self._remark:

@@ -156,7 +156,7 @@ class ResultPane(SearchedPane):
         """What stands below the parts: a failure, what a line waits for, the first steps of an empty session."""
         entry = self.entry
         if entry is None:
-            if self._view is not None and not self._view.host:
+            if self._view is not None and not self._view.host and not self._view.cleared:
                 yield RichParagraph(*_first_steps())
             return
         outcome = entry.outcome
