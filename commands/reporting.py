@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from commands.control import FAMILY
-from commands.names import FileName
+from commands.names import FileName, OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ListWord, TextWord
@@ -69,7 +69,7 @@ class WriteReport(Request, frozen=True):
     or a file.
     """
 
-    path: Annotated[Path, Arg(FileName(".html"), "the page to write, which ends in .html")]
+    path: Annotated[Path, Arg(OutputFile(".html"), "the page to write, which ends in .html")]
     since: Annotated[
         str | None, Opt(TextWord(), "begin at this line: its number, -N, or its first words", metavar="LINE")
     ] = None
