@@ -15,6 +15,7 @@ from sessions.views import blocks
 from sessions.views.markdown import table_markdown, to_markdown
 from sessions.views.writing import inline, plain, written
 from workbench.app.arm_texts import ComparedText, TextColumns, column_width, compared
+from workbench.app.filtering import FilterColumn, parts
 from workbench.app.scroll_pane import Paragraph
 from workbench.app.wrapping import row, strips
 from workbench.rendering.curve import curve
@@ -150,7 +151,7 @@ class ResultTable:
             self.sorted_by = column, (down if down is not None else not self.sorted_by[1] if again else first)  # type: ignore[index]
         self.version += 1
 
-    def parts(self, passes: Callable[[TableRow], bool]) -> Iterator[Shown]:
+    def arranged(self, passes: Callable[[TableRow], bool]) -> Iterator[Shown]:
         """The heading, the rows that pass, in their order, and the lines below them."""
         if self.block.title:
             yield DrawnBlock(blocks.Facts(items=(), title=self.block.title), apart=True)
@@ -167,9 +168,25 @@ class ResultTable:
         ordered = sorted(known, key=lambda line: _sortable(line.cells[column]), reverse=down)
         return [*ordered, *(line for line in self._rows if line not in set(ordered))]
 
-    def titles(self) -> list[str]:
-        """The columns' titles, or their keys."""
-        return [inline(column.title or column.key) for column in self.block.columns]
+    def numbers(self) -> list[FilterColumn]:
+        """The columns of numbers, as a filter knows them."""
+        return [
+            FilterColumn(column.key, inline(column.title) or column.key, column.kind in ("share", "signed share"))
+            for column in self.block.columns
+            if column.kind in blocks.NUMBERS
+        ]
+
+    def filtered(self, text: str) -> tuple[Callable[[TableRow], bool], str]:
+        """Whether a row passes a filter, and what is wrong with the filter."""
+        wanted = parts(text, self.numbers())
+        texts = [word.casefold() for word in (*wanted.quoted, *wanted.words)]
+        places = {column.key: at for at, column in enumerate(self.block.columns)}
+
+        def passes(line: TableRow) -> bool:
+            compared = (each.holds(line.cells[places[each.key]]) for each in wanted.comparisons)
+            return all(map(bool, compared)) and all(map(line.says, texts))
+
+        return passes, wanted.wrong
 
 
 def _sortable(cell: blocks.Cell) -> tuple[int, float, str]:

@@ -253,7 +253,13 @@ def test_rows_are_searched_and_a_search_ends_with_its_result() -> None:
         assert pane.facts.startswith("/dallas 1")
         await press(pilot, "escape")
         assert len(units(pane)) == 3
-        await press(pilot, "slash", *"dallas", "enter")
+        await press(pilot, "slash", *"share>20%")
+        assert units(pane) == ["L24/N1005", "L9/N12"]
+        await press(pilot, "ctrl+u", *"share>x")
+        assert "✗ 'x' is not a number" in pane.facts and len(units(pane)) == 3
+        await press(pilot, "ctrl+u")
+        assert "share>5%" in pane.facts
+        await press(pilot, *"dallas", "enter")
         tell(pane, app.view, *about("b", Started("", "recruits again"), Result(RECRUITS), end=True))
         assert len(units(pane)) == 3
 

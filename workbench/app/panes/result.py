@@ -20,6 +20,7 @@ from sessions.views import view as view_of
 from workbench.app.arm_texts import CHANGED, StreamingTexts
 from workbench.app.columns import row_of
 from workbench.app.composing import letters
+from workbench.app.filtering import hint
 from workbench.app.first_steps import FIRST
 from workbench.app.opening import opening
 from workbench.app.panes.card import NeuronCardScreen
@@ -77,6 +78,7 @@ class ResultPane(SearchedPane):
         self._parts: list[Shown | ResultTable] = []
         self._stops: list[Shown] = []
         self._at: Shown | None = None
+        self._wrong = ""  # what is wrong with the filter
         self._streaming: StreamingTexts | None = None
         self._growing = GrowingText()
 
@@ -142,9 +144,12 @@ class ResultPane(SearchedPane):
         """Lay out the parts again: in another order, or only those that have what is searched for."""
         blocks: list[Paragraph] = []
         wanted = self.searched.casefold()
+        self._wrong = ""
         for part in self._parts:
             if isinstance(part, ResultTable):
-                blocks += part.parts(lambda line: not wanted or line.says(wanted))
+                passes, wrong = part.filtered(self.searched)
+                self._wrong = self._wrong or wrong
+                blocks += part.arranged(passes)
             elif not wanted or not part.stops or part.says(wanted):
                 blocks.append(part)
         self._stops = [block for block in blocks if isinstance(block, Shown) and block.stops]
@@ -173,7 +178,8 @@ class ResultPane(SearchedPane):
 
     def remarks(self) -> str:
         if self.typing or self.searched:
-            return self.search_note(len(self._stops))
+            note = self.search_note(len(self._stops))
+            return f"{note} ✗ {self._wrong}" if self._wrong else note if self.searched else f"{note}  {self._hint()}"
         words = [] if self.entry is None else [fitted(inline(self.entry.line.strip()), _LINE)]
         marked = sum(len(table.marks) for table in self._tables())
         if marked:
@@ -311,6 +317,11 @@ class ResultPane(SearchedPane):
 
     def _tables(self) -> list[ResultTable]:
         return [part for part in self._parts if isinstance(part, ResultTable)]
+
+    def _hint(self) -> str:
+        """What can be typed after `/`."""
+        table = self._table_at_cursor()
+        return "text" if table is None else hint(table.numbers())
 
     def _table_at_cursor(self) -> ResultTable | None:
         return self._at.table if isinstance(self._at, TableRow) else next(iter(self._tables()), None)
