@@ -25,6 +25,7 @@ from rich.text import Text
 
 from benchmarks.measuring import THREADS, Figure, report, surroundings
 from commands import library, script
+from manual.svg import self_contained
 from sessions.events import Event, Failed, Result, Started
 from sessions.results import CommandFile
 from sessions.session import Session
@@ -153,9 +154,7 @@ def _picture(done: Run) -> str:
         console.print(Text(f"> {shown}", style="bold"))
         for part in present(pictured.value, WIDTH, pictured.seconds, "", alone=True):
             console.print(part)
-    svg = console.export_svg(title=f"workbench run {done.file.name}", unique_id=done.file.name)
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    return svg.replace("font-family: Fira Code, monospace", "font-family: Menlo, DejaVu Sans Mono, monospace")
+    return self_contained(console.export_svg(title=f"workbench run {done.file.name}", unique_id=done.file.name))
 
 
 def _with_short_paths(svg: str, places: dict[str, str]) -> str:

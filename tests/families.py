@@ -1,6 +1,6 @@
 """Tiny random models of real families, and what tests need to work with them.
 
-`python -m tests.families` writes what each can do into the README, whose words `tests/test_families.py` proves.
+`python -m tests.families` writes what each can do into `docs/limits.md`, whose words `tests/test_families.py` proves.
 
 The models are transformers' own classes with three layers, a vocabulary of 64 and float32 weights
 drawn from a seed. Every weight is random, those of the norms too, and large enough that a rule which
@@ -321,8 +321,9 @@ def tiny_tokenizer(*, bos: bool = True, template: str | None = None) -> PreTrain
     return tokenizer
 
 
-#: What stands around the table in the README.
-MARKS = "<!-- families: written by `python -m tests.families` -->\n", "<!-- end of families -->\n"
+#: The page with the table, and what stands around the table in it.
+PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
+MARKS = "<!-- families: written by `python -m tests.families` -->\n\n", "\n<!-- end of families -->\n"
 
 
 def table() -> str:
@@ -340,9 +341,8 @@ def table() -> str:
 
 
 def main() -> None:
-    path = Path(__file__).parents[1] / "README.md"
-    head, _, rest = path.read_text("utf-8").partition(MARKS[0])
-    path.write_text(f"{head}{MARKS[0]}{table()}{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
+    head, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
+    PAGE.write_text(f"{head}{MARKS[0]}{table()}{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
 
 
 if __name__ == "__main__":

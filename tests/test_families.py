@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -39,7 +38,7 @@ from sessions.model.parts import ExpertSite
 from sessions.model.target import Target
 from sessions.model.tokens import encode
 from sessions.model.units import Neuron
-from tests.families import ALL, MARKS, NO_RULE, table, tiny, tiny_tokenizer
+from tests.families import ALL, MARKS, NO_RULE, PAGE, table, tiny, tiny_tokenizer
 from tests.vocabularies import spoken
 
 #: Longer than sliding windows and than what stretched positions were trained on, so that what depends on that shows.
@@ -254,5 +253,4 @@ def test_a_family_says_what_plain_transformers_says_or_refuses_by_name(family: s
 
 
 def test_the_manuals_table_of_families_is_the_one_that_is_proven_here() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    assert MARKS[0] + table() + MARKS[1] in readme, "python -m tests.families writes it"
+    assert MARKS[0] + table() + MARKS[1] in PAGE.read_text("utf-8"), "python -m tests.families writes it"
