@@ -85,8 +85,8 @@ def _is_empty(block: Block) -> bool:
 
 def for_agents(verb: Verb) -> str:
     """The tool of a verb, and the fields of its result beside `kind` and `notes`."""
-    if verb.results() == {Quit}:
-        return "no tool: the client ends the connection"
+    if verb.results() <= {Cleared, Quit}:
+        return "no tool: it is about a terminal"
     fields = (
         field.encode_name for kind in sorted(verb.results(), key=str) for field in structs.fields(kind)
         if field.name != "notes"

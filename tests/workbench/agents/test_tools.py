@@ -21,8 +21,8 @@ from workbench.signatures import method_name
 TOOLS = {tool.name: tool for tool in tools()}
 
 
-def test_each_verb_but_quit_is_a_tool_named_as_its_method() -> None:
-    assert [*TOOLS] == [method_name(name) for name in VERBS if name != "quit"]
+def test_each_verb_but_quit_and_clear_is_a_tool_named_as_its_method() -> None:
+    assert [*TOOLS] == [method_name(name) for name in VERBS if name not in ("quit", "clear")]
     assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", name) for name in TOOLS)
 
 
