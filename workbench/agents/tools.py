@@ -19,8 +19,10 @@ from sessions.results import Cleared, Quit
 from workbench.given import takes_list, with_files
 from workbench.signatures import method_name, schema
 
-#: The verbs that an agent can call, by the names of their tools. Leaving is a matter of the client.
-CALLABLE: dict[str, Verb] = {method_name(name): verb for name, verb in VERBS.items() if not verb.results() <= {Cleared, Quit}}
+#: The verbs that an agent can call, by the names of their tools. Leaving and clearing a screen are matters of a client.
+CALLABLE: dict[str, Verb] = {
+    method_name(name): verb for name, verb in VERBS.items() if not verb.results() <= {Cleared, Quit}
+}
 #: What a list may hold that stands in the place of a file.
 _ITEMS = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 _SCALAR = str | int | float | bool
