@@ -81,7 +81,7 @@ def maxima_in(data: bytes, source: str) -> Maxima | None:
     for key, entry in decoded(data, dict[str, MaximumEntry], source).items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ArtifactError(f"{source} has the key {key[:40]!r}, which is not a neuron", "34 or L12/N34")
+            raise ArtifactError(f"{source} has the key {key[:40]!r}, which is not a neuron", "write 34 or L12/N34")
         layer, index = (None if match[part] is None else int(match[part]) for part in ("layer", "index"))
         assert index is not None
         if not isfinite(entry.activation_score) or max(layer or 0, index) >= BEYOND:
