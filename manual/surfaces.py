@@ -101,7 +101,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     blocks, headings = blocks_by_result(), panes()
     for verb in VERBS.values():
         own = [block for name in results(verb) for block in blocks[name]]
-        if not own and verb.results() != {Quit}:
+        if not own and any(len(structs.fields(kind)) > 1 for kind in verb.results()):  # more than notes
             raise NotImplementedError(f"no sample of a result of {verb.name} has a view with blocks")
         html = as_html(own)
         yield (
