@@ -74,7 +74,7 @@ def file(header: bytes, numbers: bytes = b"") -> bytes:
         (file(b'{"__metadata__": {"a": 3}}'), "the metadata of x is malformed"),
         (file(b'{"a": {"dtype": "F4", "shape": [], "data_offsets": [0, 4]}}', b"1234"), "dtype 'F4'"),
         (file(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', b"1234"), "not where its header says"),
-        (file(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', b"1234"), "shape that is none"),
+        (file(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', b"1234"), "invalid shape"),
         (file(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}', b"12341234"), "not where"),
         (file(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}', b"12345"), "5 bytes of numbers"),
         (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sessions.cancel import Cancel
 from sessions.comparisons.diverging import divergences
 from sessions.errors import Cancelled, ModelError
-from sessions.events import Text, finished
+from sessions.events import Progress, Text, finished
 from sessions.interventions.answering import compare, complete_rows
 from sessions.interventions.arms import Arm, Condition, repetition, shifts
 from sessions.interventions.hooking import intervening
@@ -102,6 +102,9 @@ def test_texts_stream_under_the_name_of_their_arm_and_add_up(smollm2: Any) -> No
         except StopIteration as stop:
             found, _ = stop.value
             break
+        if isinstance(event, Progress):
+            assert 0 < event.done <= event.total and event.unit == "tokens"
+            continue
         assert isinstance(event, Text)
         streamed[event.arm] += event.text
     assert streamed == {arm.name: arm.text for arm in found}
