@@ -23,7 +23,7 @@ from tests.circuits import circuit_of
 from workbench.app.columns import NUMBERS as COMPARED
 from workbench.app.columns import RANK, CircuitColumns, Filter, Sort
 from workbench.app.composing import LETTERS, letters, line
-from workbench.app.panes.neurons import COLUMNS
+from workbench.app.neuron_columns import COLUMNS
 from workbench.app.session_view import SessionView
 
 WIDTH, LAYERS = 40, 6

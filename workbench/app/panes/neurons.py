@@ -15,32 +15,24 @@ from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
 from workbench.app.columns import ASKED, RANK, SYNTAX, CircuitColumns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
+from workbench.app.neuron_columns import (
+    ATTRIBUTION,
+    COLUMNS,
+    CORPUS,
+    DOWN,
+    EFFECT,
+    LARGEST_FIRST,
+    UP,
+    cells_of,
+)
 from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.session_view import Facet, SessionView
 from workbench.app.table import TableCell, TableColumn, TablePane
-from workbench.writing import MISSING, inline, percent, quoted, signed
+from workbench.writing import inline
 
 if TYPE_CHECKING:
     from workbench.app.columns import Rows
 
-LAYER = TableColumn("layer", "L", 12)
-INDEX = TableColumn("index", "N", 12)
-POSITION = TableColumn("position", "pos", 10)
-TOKEN = TableColumn("token", "token", 9, 7, 18)
-ATTRIBUTION = TableColumn("attribution", "attr", 11)
-EFFECT = TableColumn("effect", "effect", 10)
-SHARE = TableColumn("share", "share", 7)
-ACTIVATION = TableColumn("activation", "act", 8)
-PEAK = TableColumn("peak", "peak", 5)
-TRIGGER = TableColumn("trigger", "woken by", 4, 7, 14)
-RATE = TableColumn("rate", "fires", 3)
-UP = TableColumn("up", "pushes up", 6, 10, 60)
-DOWN = TableColumn("down", "pushes down", 2, 24, 60)
-COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, PEAK, TRIGGER, RATE, UP, DOWN)
-#: Columns from an atlas: the strongest activation over its corpus, the token there, and the firing rate.
-CORPUS = (PEAK, TRIGGER, RATE)
-#: Columns that are sorted downwards first.
-_LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
 #: Seconds of rest after which what the visible neurons push is fetched.
 _REST = 0.6
 #: The most rows in the text for an editor.
@@ -77,7 +69,6 @@ class NeuronsPane(TablePane):
         self.sort = Sort()
         self.filter = ""
         self.typing = False
-        self._remark = ""
         self._view: SessionView | None = None
         self._anchor = 0  # the row that the cursor returns to when the order changes
         self._rows: Mapping[Place, NeuronRow] = {}
@@ -157,25 +148,7 @@ class NeuronsPane(TablePane):
     def cells(self, number: int) -> Mapping[str, TableCell]:
         assert self.circuit is not None
         neuron = self.neuron(number)
-        share = self.circuit.share(neuron)
-        row = self._rows.get(neuron.place)
-        peak = None if row is None else row.peak
-        token = self.circuit.token(neuron.position)
-        return {
-            LAYER.key: TableCell(str(neuron.layer)),
-            INDEX.key: TableCell(str(neuron.index)),
-            POSITION.key: TableCell("all" if neuron.position is None else str(neuron.position)),
-            TOKEN.key: TableCell(quoted(token) if token else MISSING),
-            ATTRIBUTION.key: TableCell(signed(neuron.attribution), _sign(neuron.attribution)),
-            EFFECT.key: TableCell(signed(neuron.effect), _sign(neuron.effect)),
-            SHARE.key: TableCell(percent(share, sign=True), _sign(share)),
-            ACTIVATION.key: TableCell(signed(neuron.activation, 2)),
-            PEAK.key: TableCell("" if row is None else signed(peak.value if peak else None, 2)),
-            TRIGGER.key: TableCell(quoted(peak.token) if peak else "", "faint"),
-            RATE.key: TableCell("" if row is None else percent(row.rate)),
-            UP.key: TableCell(" ".join(map(quoted, row.up)) if row else "", "faint"),
-            DOWN.key: TableCell(" ".join(map(quoted, row.down)) if row else "", "faint"),
-        }
+        return cells_of(self.circuit, neuron, self._rows.get(neuron.place))
 
     def marked(self, number: int) -> bool:
         return self.row(number) in self.marks
@@ -188,8 +161,6 @@ class NeuronsPane(TablePane):
         return f"{column.title}{'▾' if self.sort.down else '▴'}"
 
     def note(self) -> str:
-        if self._remark:
-            return self._remark
         if not self.filter:
             return f"filter: ▏  {SYNTAX}" if self.typing else ""
         total, wrong = 0 if self.circuit is None else len(self.circuit), Filter.read(self.filter).wrong
@@ -205,9 +176,6 @@ class NeuronsPane(TablePane):
         return "no circuit yet: discover finds the neurons behind the next token"
 
     def settled(self) -> None:
-        if self._remark:
-            self._remark = ""
-            self.note_changed()
         if self._filling is None and self._unfilled():
             self._filling = self.set_timer(_REST, self._fill)
         if self.circuit is None:
@@ -248,8 +216,7 @@ class NeuronsPane(TablePane):
             return
         composed = line(verb, self.circuit, self.marks or {self.row(self.cursor)})
         if composed is None:
-            self._remark = f"{len(self.marks):,} marks are too many to list: mark all, whole layers, or fewer"
-            self.note_changed()
+            self.post_message(self.Noted(f"{len(self.marks):,} marks are too many to list: mark all, or whole layers"))
         else:
             self.post_message(self.Typed(composed))
 
@@ -318,7 +285,7 @@ class NeuronsPane(TablePane):
         if key == self.sort.key:
             self.action_turn()
         else:
-            self._sort(Sort(key, key in _LARGEST_FIRST))
+            self._sort(Sort(key, key in LARGEST_FIRST))
 
     def _sort(self, sort: Sort) -> None:
         self.sort = sort
@@ -421,12 +388,6 @@ class NeuronsPane(TablePane):
 
     def moving(self, act: Callable[[], None]) -> None:
         self._later.append(act) if self._later else act()
-
-
-def _sign(value: float | None) -> str:
-    if not value or value != value:
-        return ""
-    return "up" if value > 0 else "down"
 
 
 def _place(order: Rows, row: int) -> int:
