@@ -198,22 +198,30 @@ _BETWEEN = 0.5
 def with_partials(steps: Steps[T], so_far: Callable[[], Value | None]) -> Steps[T]:
     """The events of a computation and, after its progress, its result so far, at most twice a second.
 
-    `so_far` returns None while there is nothing to show. It is called between two steps, and must be cheap.
+    `so_far` returns None while there is nothing to show. It is called between two steps, and must be cheap. What is
+    thrown in, such as a cancellation, is thrown into `steps`.
     """
     last = monotonic()
+    thrown: BaseException | None = None
     with closing(steps):
         while True:
             try:
-                event = next(steps)
+                event = next(steps) if thrown is None else steps.throw(thrown)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            yield event
-            if isinstance(event, Progress) and monotonic() - last >= _BETWEEN:
-                last = monotonic()
-                value = so_far()
-                if value is not None:
-                    yield Partial(value)
+            thrown = None
+            try:
+                yield event
+                if isinstance(event, Progress) and monotonic() - last >= _BETWEEN:
+                    last = monotonic()
+                    value = so_far()
+                    if value is not None:
+                        yield Partial(value)
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                thrown = error
 
 
 def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sessions.artifacts import Key
 from sessions.atlas.findings import TopRow
-from sessions.errors import UsageError
+from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps, with_partials
 from sessions.model.units import Neuron
 from sessions.procedures.circuits import range_of
@@ -113,7 +113,12 @@ def atlas_built(
     resumed = unfinished.gone_on(begun, path)
     notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
     steps = building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
-    atlas = yield from with_partials(steps, lambda: built_so_far(begun, name))
+    try:
+        atlas = yield from with_partials(steps, lambda: built_so_far(begun, name))
+    except Cancelled as cancelled:
+        if path.exists():
+            cancelled.hint = "what has been read is kept: the same line goes on"
+        raise
     about = atlas.about
     if about.empty:
         notes.append(f"skipped {about.empty:,} empty {'document' if about.empty == 1 else 'documents'}")

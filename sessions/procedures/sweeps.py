@@ -13,7 +13,7 @@ from sessions.artifacts import check_model
 from sessions.circuits.selection import Selection
 from sessions.comparisons.sweep_files import table, taken
 from sessions.comparisons.sweep_points import SweepPoint
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps, with_partials
 from sessions.files.disk import write_file
 from sessions.last_output import LastOutput
@@ -153,7 +153,14 @@ def run_sweep(
 
     inside = {"within": within(session.arm_sources(), plan, adapters)} if plan.weighs else {}
     steps = run(opened, plan, done, write, session.cancel, **inside)
-    answers = yield from with_partials(steps, lambda: swept_so_far(plan, cells))
+    try:
+        answers = yield from with_partials(steps, lambda: swept_so_far(plan, cells))
+    except Cancelled as cancelled:
+        if folder is not None and cells:
+            cancelled.hint = (
+                f"{len(cells):,} of {len(plan.places):,} cells are kept: sweep --resume {folder.name} goes on"
+            )
+        raise
     if answers.fits:
         notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]
     result = shown(session, plan, answers, [*notes, *remarks(plan, answers.cells)])
