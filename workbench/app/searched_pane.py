@@ -5,10 +5,8 @@ from __future__ import annotations
 from textual import events
 
 from workbench.app.scroll_pane import ScrollPane
+from workbench.app.typed_text import after_key, after_paste
 from workbench.writing import inline
-
-#: The most characters of a pasted search.
-_LONGEST = 200
 
 
 class SearchedPane(ScrollPane):
@@ -50,12 +48,8 @@ class SearchedPane(ScrollPane):
         elif event.key == "enter":
             self._type(False)
             self.search_changed()
-        elif event.key in ("backspace", "ctrl+h"):
-            self._search(self.searched[:-1])
-        elif event.key in ("ctrl+u", "ctrl+w"):
-            self._search(self.searched.rstrip().rpartition(" ")[0] if event.key == "ctrl+w" else "")
-        elif event.character is not None and event.is_printable:
-            self._search(self.searched + event.character)
+        elif (text := after_key(self.searched, event)) is not None:
+            self._search(text)
         else:
             return
         event.stop()
@@ -64,7 +58,7 @@ class SearchedPane(ScrollPane):
     def on_paste(self, event: events.Paste) -> None:
         if self.typing:
             event.stop()
-            self._search(self.searched + " ".join(event.text[:_LONGEST].split()))
+            self._search(after_paste(self.searched, event.text))
 
     def on_blur(self) -> None:
         if self.typing:

@@ -28,6 +28,7 @@ from workbench.app.neuron_columns import (
 from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.session_view import Facet, SessionView
 from workbench.app.table import TableCell, TableColumn, TablePane
+from workbench.app.typed_text import after_key, after_paste
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -313,12 +314,8 @@ class NeuronsPane(TablePane):
             return
         if event.key in ("enter", "escape"):
             self.action_unfilter() if event.key == "escape" else self._type(False)
-        elif event.key in ("backspace", "ctrl+h"):
-            self._filter(self.filter[:-1])
-        elif event.key in ("ctrl+u", "ctrl+w"):
-            self._filter(self.filter.rstrip().rpartition(" ")[0] if event.key == "ctrl+w" else "")
-        elif event.character is not None and event.is_printable:
-            self._filter(self.filter + event.character)
+        elif (text := after_key(self.filter, event)) is not None:
+            self._filter(text)
         else:
             return
         event.stop()
@@ -327,7 +324,7 @@ class NeuronsPane(TablePane):
     def on_paste(self, event: events.Paste) -> None:
         if self.typing:
             event.stop()
-            self._filter(self.filter + " ".join(event.text[:200].split()))
+            self._filter(after_paste(self.filter, event.text))
 
     def on_blur(self) -> None:
         self._type(False)
