@@ -54,7 +54,7 @@ class VerbNames(ListWord):
     example=("report session.html", "report today.html --since discover", "report all.html --journal default"),
 )
 class WriteReport(Request, frozen=True):
-    """Write the session as one HTML page: every line with its result, and what is needed to run them again.
+    """Write the session as one HTML page: every line with its result, and a file that runs them again.
 
     The page has the model with its fingerprint, versions and times; the lines that ran in this session, each with the
     view of its result, its figures and its circuit, those that failed with their error; the edges of a circuit as a

@@ -53,6 +53,10 @@ def quoted(text: str) -> str:
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
 
 
+#: The end of lines that the app runs by itself, to fill in what its panes show. Histories and reports leave them out.
+QUIET = "# filled in by the app"
+
+
 def comment_of(text: str) -> str:
     """The text as a comment on one line."""
     return f"# {' '.join(text.split())}".rstrip()

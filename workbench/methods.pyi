@@ -3153,15 +3153,14 @@ class Verbs:
         """
     def report(
         self,
-        path: str | Path | Sequence[str | dict[str, Any]],
+        path: str | Path,
         *,
         since: str | None = None,
         only: str | None = None,
         journal: str | Path | Sequence[str | dict[str, Any]] | None = None,
         force: bool = False,
     ) -> Reported:
-        """Write the session as one HTML page: every line with its result, and what is needed to run them
-        again.
+        """Write the session as one HTML page: every line with its result, and a file that runs them again.
 
         The page has the model with its fingerprint, versions and times; the lines that ran in this session,
         each with the view of its result, its figures and its circuit, those that failed with their error;
@@ -3177,7 +3176,7 @@ class Verbs:
         all its sessions, or a file.
 
         Args:
-            path (str | Path | Sequence[str | dict[str, Any]]): the page to write, which ends in .html
+            path (str | Path): the page to write, which ends in .html
             since (str | None): begin at this line: its number, -N, or its first words
             only (str | None): show the lines of these verbs alone
             journal (str | Path | Sequence[str | dict[str, Any]] | None): show a journal: a host's name, or

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from sessions.errors import UsageError
 from sessions.journal import Record
+from sessions.lines import QUIET
 from sessions.views.blocks import AnyBlock, Fact
 from sessions.views.writing import counted, duration, shortened
 
@@ -50,7 +51,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def numbered(records: Iterable[Record]) -> tuple[ReportLine, ...]:
     """Records with their numbers, from 1."""
-    return tuple(ReportLine(number, record) for number, record in enumerate(records, 1))
+    shown = (record for record in records if record.outcome == "failed" or not record.line.endswith(QUIET))
+    return tuple(ReportLine(number, record) for number, record in enumerate(shown, 1))
 
 
 def since(lines: Sequence[ReportLine], start: str) -> tuple[ReportLine, ...]:

@@ -21,6 +21,7 @@ from textual.timer import Timer
 from commands import calling, completing, grammar
 from commands.completing import Completion
 from sessions.errors import UsageError, WorkbenchError
+from sessions.lines import QUIET
 from workbench.app import copying
 from workbench.app.bars import Remark
 from workbench.app.command_line import CommandLine
@@ -30,7 +31,7 @@ from workbench.app.host_listener import HostListener
 from workbench.app.host_sender import HostSender
 from workbench.app.palette_items import PaletteItem
 from workbench.app.pane import Pane
-from workbench.app.session_view import QUIET, Facet, HistoryEntry
+from workbench.app.session_view import Facet, HistoryEntry
 from workbench.app.shell import Shell
 from workbench.app.themes import THEMES
 from workbench.host.starting import kill

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Circuit
 from sessions.events import Event, Failed, Partial, Progress, Result, Started, State, Text, Value
+from sessions.lines import QUIET
 from sessions.model.units import Place
 from sessions.results import (
     Compared,
@@ -36,8 +37,6 @@ from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, We
 
 #: The most lines that the history keeps; the journal has them all.
 MOST_ENTRIES = 2000
-#: The end of lines that the app runs by itself, to fill in what its panes show.
-QUIET = "# filled in by the app"
 
 
 class Facet(Flag):

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from sessions.events import Failed, Result, Started, Text
+from sessions.lines import QUIET
 from sessions.results import Deleted
 from tests.workbench.app.alone import Alone, alone, press, rest
 from tests.workbench.app.telling import about, fed, rows, shown, tell, watched
 from workbench.app.host_listener import Gone, Starting
 from workbench.app.panes.history import HistoryPane
-from workbench.app.session_view import QUIET, SessionView
+from workbench.app.session_view import SessionView
 from workbench.app.wrapping import Growing, wrapped
 from workbench.host.messages import Missed, Queued
 from workbench.writing import plain
