@@ -11,8 +11,9 @@ an id is what it adds to a text before it, because SentencePiece vocabularies dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -207,8 +208,40 @@ def _leading(ids: list[int], token: int | None) -> int:
 
 
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """The text of one id, with its leading blanks. A part of a character shows as `<0xE2>` or ``�``."""
-    return text_of(tokenizer, (token,))
+    r"""The text of one id, with its leading blanks. The bytes of a part of a character are written as `\xe3\x81`."""
+    text = text_of(tokenizer, (token,))
+    if "\ufffd" not in text and not text.startswith("<0x"):
+        return text
+    data = _bytes_of(tokenizer, token)
+    return text if data is None else data.decode("utf-8", "backslashreplace")
+
+
+def _bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> bytes | None:
+    """The bytes of an id of a vocabulary of bytes; None if it is none of those.
+
+    Byte-level BPE writes each byte as a character of its own (Radford et al., 2019); SentencePiece writes the bytes
+    that it has no piece for as `<0xE3>`.
+    """
+    piece = tokenizer.convert_ids_to_tokens(token)
+    if not isinstance(piece, str):
+        return None
+    alone = _BYTE.fullmatch(piece)
+    if alone is not None:
+        return bytes([int(alone[1], 16)])
+    known = _byte_alphabet()
+    return bytes(map(known.__getitem__, piece)) if piece and all(character in known for character in piece) else None
+
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+@cache
+def _byte_alphabet() -> dict[str, int]:
+    """The byte that each character of a byte-level vocabulary stands for: itself if it is visible, else the next of
+    those from U+0100 on."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in visible]
+    return {chr(byte): byte for byte in visible} | {chr(0x100 + at): byte for at, byte in enumerate(others)}
 
 
 # Texts that follow others

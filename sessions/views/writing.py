@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
@@ -66,9 +67,17 @@ def escaped(text: str) -> str:
     return html.escape(inline(text))
 
 
+#: A byte that is no character by itself, in a token's text: its backslash is not doubled.
+_BYTE = re.compile(r"\\\\(x[89a-f][0-9a-f])")
+
+
 def quoted(text: str) -> str:
-    """The text in double quotes on one line, so that every space and character is visible."""
-    return f'"{text.translate(_QUOTED)}"'
+    r"""The text in double quotes on one line, so that every space and character is visible; a lone byte as `\xe3`."""
+    return f'"{_BYTE.sub(_lone, text.translate(_QUOTED))}"'
+
+
+def _lone(match: re.Match[str]) -> str:
+    return "\\" + match[1]
 
 
 def aim(target: Target) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sessions.errors import ModelError, UsageError
 from sessions.model.info import Prompt, Turn
 from sessions.model.tokens import continuation, encode, end_of_turn, token_text
+from sessions.views.writing import quoted
 from tests.families import tiny_tokenizer
 from tests.reference import AUSTIN
 from tests.thinking import TEMPLATES
@@ -136,3 +138,21 @@ def test_earlier_turns_stand_before_the_question(smollm2: Any) -> None:
     assert [encoded.text.count(part) for part in parts] == [1] * 4
     assert sorted(parts, key=encoded.text.index) == list(parts)
     assert "".join(encoded.tokens[: encoded.reply]).endswith("And of France?<|im_end|>\n")
+
+
+def test_parts_of_a_character_are_written_as_their_bytes(smollm2: Any) -> None:
+    ids = smollm2.tokenizer.encode("鰻 é", add_special_tokens=False)
+    texts = [token_text(smollm2.tokenizer, token) for token in ids]
+    assert not any("\ufffd" in text for text in texts)
+    data = b"".join(
+        bytes.fromhex(part[2:4]) + part[4:].encode() if part.startswith("\\x") else part.encode()
+        for text in texts
+        for part in re.split(r"(?=\\x)", text)
+    )
+    assert data.decode() == "鰻 é"
+    assert any(text.startswith("\\x") for text in texts)
+
+
+def test_a_lone_byte_is_quoted_as_one() -> None:
+    assert quoted("\\xe3") == '"\\xe3"'
+    assert quoted("C:\\new \\x41") == '"C:\\\\new \\\\x41"'
