@@ -128,7 +128,6 @@ class WhichNeurons(Options, frozen=True):
         "trace",
         "locate",
         "circuit",
-        "relp",
         "lrp",
     ),
     needs=("model", "prompt"),
