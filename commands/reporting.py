@@ -73,7 +73,7 @@ class WriteReport(Request, frozen=True):
     since: Annotated[
         str | None, Opt(TextWord(), "begin at this line: its number, -N, or its first words", metavar="LINE")
     ] = None
-    only: Annotated[tuple[str, ...], Opt(VerbNames(), "show the lines of these verbs alone")] = ()
+    only: Annotated[tuple[str, ...] | None, Opt(VerbNames(), "show the lines of these verbs alone")] = None
     journal: Annotated[
         Path | None, Opt(JournalName(), "show a journal: a host's name, or a file (default: this session)")
     ] = None

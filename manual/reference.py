@@ -149,7 +149,8 @@ def _command_line() -> Iterator[str]:
 
 
 def _program(command: click.Command, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, terminal_width=100)
+    settings = command_line.context_settings  # a command keeps the help option of the first context that it meets
+    context = click.Context(command, info_name=name, terminal_width=100, **settings)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     yield from (f"## {name}", "")
     yield from fenced("text", [usage])

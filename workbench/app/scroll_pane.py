@@ -180,6 +180,11 @@ class ScrollPane(Pane):
     def on_resize(self) -> None:
         self.settle()
 
+    def notify_style_update(self) -> None:
+        """Lay the visible rows out again: their styles may be those of another theme."""
+        super().notify_style_update()
+        self._seen = Size(0, 0)
+
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)
         self.settle()

@@ -370,9 +370,9 @@ def test_no_size_is_too_small_or_too_large(recorded: list[Heard], line: str, siz
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.text(), st.text(), st.integers(8, 90))
-def test_any_texts_can_be_shown(before: str, after: str, width: int) -> None:
-    view = fed(about("a", Started("", "ablate"), Text(before, "one"), Text(after, after)))
-    shown(ResultPane(), view, (width, 8))
-    for value in samples(before)[:10]:
-        shown(ResultPane(), fed(about("a", Started("", after), Result(value))), (width, 8))
+@given(st.text(), st.text(), st.integers(8, 90), st.integers(0, 60))
+def test_any_texts_can_be_shown(before: str, after: str, width: int, number: int) -> None:
+    value = samples(before)[number]
+    heard = [*about("a", Started("", "ablate"), Text(before, "one"), Text(after, after), Result(value), end=True)]
+    shown(ResultPane(), fed(heard), (width, 8))
+    shown(ResultPane(), fed(heard[:3]), (width, 8))

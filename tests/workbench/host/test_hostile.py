@@ -40,7 +40,8 @@ def test_a_folder_that_is_none_fails_the_line_and_not_the_host(kept: Client, fol
         next(reply for reply in connection.replies() if isinstance(reply, Finished))
     (failed,) = [event for event in events(said(kept, "odd")) if isinstance(event, Failed)][-1:]
     assert "cannot work in" in failed.message
-    assert kept._answer(Complete("load ", 5, folder=folder), Completions, 5.0).found == ()
+    answer = kept._answer(Complete("load ", 5, folder=folder), Completions, 5.0)
+    assert all(word.description == "saved circuit" for word in answer.found)
     done(kept, "info")
 
 

@@ -250,3 +250,5 @@ class EntryBlock(Paragraph):
             yield row(margin, (tail(streamed, room), _DIM))
         elif words:
             yield row(margin, (fitted(inline(words), room), _DIM))
+        if entry.value is not None and entry.value.notes:  # it may stand below the end of the result pane
+            yield row(margin, (fitted(f"· {inline(entry.value.notes[-1])}", room), _DIM))
