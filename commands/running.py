@@ -153,6 +153,7 @@ def _journalled(session: Session, call: Call | None, line: str, outcome: Result 
         model="" if info is None else info.name,
         fingerprint="" if info is None else info.fingerprint,
         author=session.author,
+        resolved="" if call is None else call.request.line(),
     )
     try:
         session.journal.append(record)

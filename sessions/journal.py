@@ -32,9 +32,11 @@ MOST_HELD = 64 * 2**20
 class Record(Struct, frozen=True, kw_only=True):
     """A finished command: its line, its outcome, and everything that the outcome depends on.
 
-    `arguments` are the resolved parameters of the verb; `value` the result, or for a failure its error kind and message
-    (as JSON values once read back); `seconds` the time it took; `rng` the seed of the random numbers; `time` when it
-    ended, ISO 8601 in UTC; `author` who typed it, empty where there is one user.
+    `line` is the line as it was typed. `resolved` is the same call as the grammar writes it; it is empty where the line
+    could not be read, and in journals of earlier versions. `arguments` are the resolved parameters of the verb; `value`
+    is the result, or for a failure its error kind and message (as JSON values once read back). `seconds` is the time it
+    took; `rng` the seed of the random numbers; `time` when it ended, ISO 8601 in UTC; `author` who typed it, empty where
+    there is one user.
     """
 
     line: str
@@ -49,6 +51,7 @@ class Record(Struct, frozen=True, kw_only=True):
     model: str = ""
     fingerprint: str = ""
     author: str = ""
+    resolved: str = ""
 
 
 class Dropped(Struct, frozen=True):

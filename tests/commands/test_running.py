@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from commands import run
+from commands.grammar import parse
 from sessions import journal
 from sessions.events import Failed, Progress, Result, Started, State, Text, from_json, to_json
 from sessions.results import SettingsShown
@@ -237,3 +238,14 @@ def test_a_session_without_a_journal_keeps_none(tmp_path: Path) -> None:
     session = Session(tmp_path / "home")
     assert isinstance(result(session, "set"), SettingsShown)
     assert not (tmp_path / "home").exists()
+
+
+def test_the_journal_has_each_line_as_it_was_typed_and_as_the_grammar_writes_it(little: Session) -> None:
+    assert little.journal is not None
+    for line in ("  set   max_tokens 3", "discover  --top 5 'a' # the first letter", "nonsense"):
+        events_of(little, line)
+    records, _ = journal.read(little.journal.path)
+    *_, first, second, third = records
+    assert (first.line, first.resolved) == ("  set   max_tokens 3", "set max_tokens 3")
+    assert parse(second.resolved).request == parse(second.line).request and "#" not in second.resolved
+    assert (third.line, third.resolved) == ("nonsense", "")
