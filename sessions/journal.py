@@ -35,8 +35,8 @@ class Record(Struct, frozen=True, kw_only=True):
     `line` is the line as it was typed. `resolved` is the same call as the grammar writes it; it is empty where the line
     could not be read, and in journals of earlier versions. `arguments` are the resolved parameters of the verb; `value`
     is the result, or for a failure its error kind and message (as JSON values once read back). `seconds` is the time it
-    took; `rng` the seed of the random numbers; `time` when it ended, ISO 8601 in UTC; `author` who typed it, empty where
-    there is one user.
+    took; `rng` the seed of the random numbers; `time` when it ended, ISO 8601 in UTC; `author` who typed it, empty
+    where there is one user.
     """
 
     line: str
