@@ -152,7 +152,7 @@ def _picture(done: Run) -> str:
             shown, pictured = line, results[-1]
     if pictured is not None:
         console.print(Text(f"> {shown}", style="bold"))
-        for part in present(pictured.value, WIDTH, pictured.seconds, "", alone=True):
+        for part in present(pictured.value, WIDTH, pictured.seconds, ""):
             console.print(part)
     return self_contained(console.export_svg(title=f"workbench run {done.file.name}", unique_id=done.file.name))
 

@@ -8,7 +8,7 @@ error here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
@@ -17,7 +17,7 @@ from commands.verb import Verb
 from manual.markdown import code, page, table
 from manual.reference import FOLDER, families, link, results
 from sessions.results import Cleared, Quit
-from sessions.views.blocks import AnyBlock, Table
+from sessions.views.blocks import AnyBlock
 from sessions.views.html import drawn as drawn_as_html
 from sessions.views.registry import viewed
 from tests.samples import samples
@@ -53,14 +53,13 @@ def blocks_by_result() -> dict[str, list[AnyBlock]]:
     return found
 
 
-def in_characters(blocks: Iterable[AnyBlock], panes: Mapping[str, str]) -> str:
-    """The forms of blocks in the app. A table that one of its panes always shows is drawn there."""
+def in_characters(blocks: Iterable[AnyBlock]) -> str:
+    """The forms of blocks in the app."""
     told: dict[str, None] = {}
     for block in blocks:
-        if not list(drawn([block], DrawingArea(100, 0.0, True, ""))):  # such as a curve with too few points
+        if not list(drawn([block], DrawingArea(100))):  # such as a curve with too few points
             continue
-        pane = f" (pane {panes[block.pane]})" if isinstance(block, Table) and block.pane else ""
-        told[FORMS[type(block).__name__][0] + pane] = None
+        told[FORMS[type(block).__name__][0]] = None
     return _listed(told)
 
 
@@ -89,16 +88,9 @@ def for_agents(verb: Verb) -> str:
     return f"tool {code(method_name(str(verb.name)))}; text and {told or 'notes'}"
 
 
-def panes() -> dict[str, str]:
-    """The headings of the app's panes, by the names under which tables name them."""
-    from workbench.app.shell import PANES
-
-    return {kind.heading.lower(): kind.heading for kind in PANES.values()}
-
-
 def rows() -> Iterator[tuple[str, ...]]:
     """A row for each verb: its link, its results, and what each surface shows."""
-    blocks, headings = blocks_by_result(), panes()
+    blocks = blocks_by_result()
     for verb in VERBS.values():
         own = [block for name in results(verb) for block in blocks[name]]
         if not own and any(len(structs.fields(kind)) > 1 for kind in verb.results()):  # more than notes
@@ -107,7 +99,7 @@ def rows() -> Iterator[tuple[str, ...]]:
         yield (
             link(verb),
             ", ".join(map(code, results(verb))),
-            in_characters(own, headings),
+            in_characters(own),
             html,
             html,
             for_agents(verb),

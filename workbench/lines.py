@@ -68,7 +68,7 @@ class Lines:
                 self._clear()
             case Result(value=value, seconds=seconds):
                 streamed = self._settle()
-                self._print(*present(value, self._out.width, seconds, streamed, alone=True))
+                self._print(*present(value, self._out.width, seconds, streamed))
             case Failed():
                 self._settle(keep=True)
                 self._clear_line()  # removes the ^C that the terminal wrote

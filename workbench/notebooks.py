@@ -97,6 +97,6 @@ def _lines(value: Value, width: int) -> Iterator[str]:
     from workbench.rendering.outcomes import present
 
     console = Console(file=StringIO(), width=width, color_system=None, markup=False, emoji=False, highlight=False)
-    for part in present(value, width, alone=True):
+    for part in present(value, width):
         for segments in console.render_lines(part, pad=False):
             yield "".join(segment.text for segment in segments).rstrip()

@@ -101,15 +101,12 @@ class Row(Struct, frozen=True, kw_only=True):
 class Table(Block, frozen=True, kw_only=True):
     """Rows under columns, with `note` below them. Short rows of an `abreast` table are set in several columns where
     there is room, and are read downwards.
-
-    `pane` names the pane of the app that always shows these rows, so that its transcript need not repeat them.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     title: str = ""
     note: str = ""
-    pane: str = ""
     abreast: bool = False
 
 

@@ -63,10 +63,10 @@ def _(value: results.Discovered) -> tuple[Table, ...]:
 def _strongest(circuit: Circuit, count: int) -> Table:
     """The first neurons of a circuit."""
     note = f"the {count} strongest; neurons shows them all" if len(circuit) > count else ""
-    return circuit_table(circuit, count, note, pane="neurons")
+    return circuit_table(circuit, count, note)
 
 
-def circuit_table(circuit: Circuit, most: int | None = None, note: str = "", pane: str = "") -> Table:
+def circuit_table(circuit: Circuit, most: int | None = None, note: str = "") -> Table:
     """The first neurons of a circuit, by default all. A column without a known value is left out."""
     neurons = circuit.neurons[:most]
     keys = ["layer", "index"]
@@ -85,7 +85,7 @@ def circuit_table(circuit: Circuit, most: int | None = None, note: str = "", pan
             "activation": neuron.activation,
         }
         rows.append(Row(cells=tuple(known[key] for key in keys), stands_for=_stands_for(neuron)))
-    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note, pane=pane)
+    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
 
 
 @viewed.register

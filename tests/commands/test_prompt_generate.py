@@ -75,14 +75,11 @@ def test_a_prompt_of_an_earlier_journal_has_no_answer(little: Session) -> None:
 
 def test_lines_list_the_ten_strongest_neurons_of_a_discovery(little: Session) -> None:
     found = result(little, "discover a --top 20 --keep-universal")
-    shown = []
-    for alone in (True, False):
-        console = Console(width=100, record=True, file=io.StringIO())
-        for block in present(found, width=100, alone=alone):
-            console.print(block)
-        shown.append(console.export_text().splitlines())
-    lines, pane = shown
-    assert len(lines) > len(pane) + 10 and "the 10 strongest" in lines[-1 - len(found.notes)]
+    console = Console(width=100, record=True, file=io.StringIO())
+    for block in present(found, width=100):
+        console.print(block)
+    lines = console.export_text().splitlines()
+    assert "the 10 strongest" in lines[-1 - len(found.notes)]
     head = next(number for number, line in enumerate(lines) if line.split()[:2] == ["L", "N"])
     rows = [tuple(map(int, line.split()[:2])) for line in lines[head + 1 : head + 11]]
     assert rows == [neuron.site for neuron in found.circuit.top(10)]

@@ -11,15 +11,12 @@ from workbench.rendering.terminal import DrawingArea, drawn
 from workbench.writing import inline, plain, quoted
 
 
-def present(
-    value: Value, width: int, seconds: float = 0.0, streamed: str = "", alone: bool = False
-) -> list[RenderableType]:
+def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") -> list[RenderableType]:
     """What to print for a result in a terminal of `width` columns.
 
-    `streamed` is the text that was just streamed to the user; it is not shown again. `alone` is true for the REPL,
-    which has no pane of neurons.
+    `streamed` is the text that was just streamed to the user; it is not shown again.
     """
-    return list(drawn(view(value), DrawingArea(width, seconds, alone, streamed)))
+    return list(drawn(view(value), DrawingArea(width, seconds, streamed)))
 
 
 def failure(message: str, hint: str = "") -> list[Line]:

@@ -35,14 +35,12 @@ _INDENT = 2
 class DrawingArea(NamedTuple):
     """What the drawing of blocks depends on.
 
-    `width` is in cells. `seconds` is the time that the command took. `alone` means that no panes stand beside the
-    blocks. `streamed` is the text that was just streamed to the user; it is not printed again. `names` is the width of
-    names under titles.
+    `width` is in cells. `seconds` is the time that the command took. `streamed` is the text that was just
+    streamed to the user; it is not printed again. `names` is the width of names under titles.
     """
 
     width: int
     seconds: float = 0.0
-    alone: bool = True
     streamed: str = ""
     names: int = 0
 
@@ -56,8 +54,6 @@ def drawn(blocks_of: Iterable[blocks.AnyBlock], place: DrawingArea) -> Iterator[
     widest = max(names, default=0)
     place = place._replace(names=widest if widest <= place.width // 4 else 0)
     for block in blocks_of:
-        if isinstance(block, blocks.Table) and block.pane and not place.alone:
-            continue
         if _stands_apart(before, block):
             yield Text("")
         yield from draw(block, place)

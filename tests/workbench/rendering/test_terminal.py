@@ -113,13 +113,6 @@ def test_the_sizes_and_rounds_of_a_table_are_whole_in_thirty_columns() -> None:
     assert any(line.startswith("L24/N1005") for line in lines(view(sample(results.RecruitsShown)), 30))
 
 
-def test_what_a_pane_shows_all_the_time_is_not_repeated_beside_it() -> None:
-    blocks = view(sample(results.Discovered))
-    alone, beside = (list(drawn(blocks, DrawingArea(80, alone=alone))) for alone in (True, False))
-    assert any(isinstance(part, Grid) for part in alone)
-    assert not any(isinstance(part, Grid) for part in beside)
-
-
 def test_bars_stand_beside_their_numbers_only_where_there_is_room() -> None:
     faithful = view(sample(results.Faithfulness))
     assert any("█" in line for line in lines(faithful, 80))
