@@ -220,7 +220,7 @@ def test_nothing_runs_on_for_a_client_that_was_killed(kept: Client, victim: str)
     (server,) = children(process.pid)
     waits = kept.send("set top 11")
     os.kill(process.pid if victim == "agent" else server, signal.SIGKILL)
-    run(until(lambda: busy(kept) == "", 5))
+    run(until(lambda: busy(kept) == "", 30))
     assert any(isinstance(event, Result) for event in events(said(kept, waits)))
     assert setting(kept, "top") == "11"
     run(until(lambda: gone(server)))
@@ -402,7 +402,7 @@ def test_an_agent_that_hangs_up_leaves_nothing_running(kept: Client, listening: 
         assert call.done() or call.cancel()
 
     run(talk())
-    run(until(lambda: busy(kept) == "", 5))
+    run(until(lambda: busy(kept) == "", 30))
 
     async def again() -> None:
         async with Agent(connected(path)) as agent:
