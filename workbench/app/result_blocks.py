@@ -234,7 +234,9 @@ class TableRow(Shown):
         return self.table.version, self.marked
 
     def drawn(self, width: int) -> Sequence[Strip]:
-        lines = strips(self.table.layout(width - LEAD).grid([self.number]), width - LEAD)
+        layout = self.table.layout(width - LEAD)
+        line = layout.line(self.number)
+        lines = [row(line)] if line is not None else strips(layout.grid([self.number]), width - LEAD)
         first = row(f" {MARKED} " if self.marked else " " * LEAD)
         return [Strip.join([row(" " * LEAD) if at else first, line]) for at, line in enumerate(lines)]
 

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from sessions.views.blocks import NUMBERS, Column, Row, Table
+from sessions.views.blocks import NUMBERS, Cell, Column, Row, Table
 from sessions.views.writing import bar, inline, plain, written
 from workbench.writing import around, facts, fitted
 
@@ -83,6 +83,21 @@ class TableLayout:
     def grid(self, rows: Sequence[int], headed: bool = False) -> RenderableType:
         """Some rows; under the titles if `headed`."""
         return _grid(self.block.rows, rows, self.kept, self._widths, self.width, self.gap, headed)
+
+    def line(self, at: int) -> str | None:
+        """A row as one line, as `grid` draws it; None if a cell of it takes several lines."""
+        barred, bars = _barred(self.kept, self._widths, self.width, self.gap)
+        cells: list[str] = []
+        for number, (each, wide) in enumerate(zip(self.kept, self._widths, strict=True)):
+            text = _cell(each, self.block.rows[at].cells[each.place], at, wide, self.width)
+            blank = wide - cell_len(text)
+            if blank < 0 or not text.isprintable():
+                return None
+            cells.append(" " * blank + text if each.column.kind in NUMBERS else text + " " * blank)
+            if bars and number in barred:
+                drawn = bar(each.bars[at], bars)
+                cells.append(drawn + " " * (bars - cell_len(drawn)))
+        return (" " * self.gap).join(cells)
 
     def column_at(self, cell: int) -> int | None:
         """The number of the column at a cell of a row, in the block's order; None to the right of all."""
@@ -203,9 +218,7 @@ def _grid(
 ) -> RenderableType:
     headed = headed and any(each.title for each in kept)
     grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=headed)
-    barred = [at for at, each in enumerate(kept) if each.bars]
-    room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
-    bars = min(room, _BARS[1]) if room >= _BARS[0] else 0
+    barred, bars = _barred(kept, widths, width, gap)
     for at, each in enumerate(kept):
         numeric = each.column.kind in NUMBERS
         title = Text(each.title if each.key or numeric else fitted(each.title, widths[at]), overflow="fold")
@@ -215,16 +228,26 @@ def _grid(
     for at in wanted:
         cells: list[Text] = []
         for number, each in enumerate(kept):
-            cell = rows[at].cells[each.place]
-            whole = each.key or each.column.kind in NUMBERS
-            text = each.cells[at] if whole else fitted(each.cells[at], widths[number])
-            if each.column.kind == "context" and isinstance(cell, tuple):
-                before, token, after = cell
-                text = around(before, token, after, widths[number])
-            if each.column.folds or (each.column.whole and width >= _WIDE):
-                text = plain(str(cell or ""))
+            text = _cell(each, rows[at].cells[each.place], at, widths[number], width)
             cells.append(Text(text, overflow="fold"))
             if bars and number in barred:
                 cells.append(Text(bar(each.bars[at], bars)))
         grid.add_row(*cells)
     return grid
+
+
+def _barred(kept: Sequence[_Drawn], widths: Sequence[int], width: int, gap: int) -> tuple[list[int], int]:
+    """The columns with bars, and the cells of each bar; 0 if there is no room for them."""
+    barred = [at for at, each in enumerate(kept) if each.bars]
+    room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
+    return barred, min(room, _BARS[1]) if room >= _BARS[0] else 0
+
+
+def _cell(each: _Drawn, cell: Cell, at: int, wide: int, width: int) -> str:
+    """The text of a row's cell in a column of `wide` cells. Whole and folding texts may be longer."""
+    if each.column.folds or (each.column.whole and width >= _WIDE):
+        return plain(str(cell or ""))
+    if each.column.kind == "context" and isinstance(cell, tuple):
+        before, token, after = cell
+        return around(before, token, after, wide)
+    return each.cells[at] if each.key or each.column.kind in NUMBERS else fitted(each.cells[at], wide)

@@ -17,7 +17,8 @@ from sessions.views.writing import written
 from tests.samples import NASTY, samples
 from tests.sessions.views.test_views import drawings, sample
 from tests.workbench.test_lines import MOVES
-from workbench.rendering.tables import table
+from workbench.app.wrapping import strips
+from workbench.rendering.tables import TableLayout, table
 from workbench.rendering.terminal import DrawingArea, drawn
 
 WIDTHS = [30, 40, 80, 160]
@@ -153,3 +154,18 @@ def test_facts_under_titles_stand_in_line_below_them() -> None:
         for title, names in (("One", ("a", "bcd")), ("Two", ("longer",)))
     ]
     assert lines(listed, 60) == ["One", "  a       about a", "  bcd     about bcd", "", "Two", "  longer  about longer"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 160])
+@pytest.mark.parametrize("text", [" Austin", *NASTY.values()])
+def test_a_row_drawn_by_itself_is_that_of_the_table(text: str, width: int) -> None:
+    seen = 0
+    for block in (block for value in samples(text) for block in view(value) if isinstance(block, Table)):
+        layout = TableLayout(block, width)
+        for number in range(len(block.rows)):
+            line = layout.line(number)
+            if line is not None:
+                seen += 1
+                drawn_alone = strips(layout.grid([number]), width)
+                assert [line.rstrip()] == [each.text.rstrip() for each in drawn_alone]
+    assert seen > 20
