@@ -293,8 +293,10 @@ def params_of(kind: type[Request]) -> list[click.Parameter]:
 @cache
 def _declared(kind: type[Options]) -> tuple[tuple[str, Any, Any], ...]:
     """Name, annotation and default of each field."""
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple((field.name, hints[field.name], field.default) for field in structs.fields(kind))
+    hints = get_type_hints(kind, include_extras=True)  # `structs.fields` would evaluate all annotations once more
+    names, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    required = (NODEFAULT,) * (len(names) - len(defaults))
+    return tuple((name, hints[name], default) for name, default in zip(names, required + defaults, strict=True))
 
 
 def _is_block(hint: Any) -> bool:
