@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
 from commands.request import Arg, Flag, Opt, Request, TrustFlag
-from commands.verb import DEFAULTS, Verb, actions_of, family_help, verb
+from commands.verb import DEFAULTS, Verb, actions_of, families, family_help, verb
 from commands.words import Word
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -137,17 +137,17 @@ class ShowHelp(Request, frozen=True):
     ] = ()
 
     def run(self, session: Session) -> Help:
-        from commands.grammar import VERBS, find
+        from commands.grammar import find
 
         actions = actions_of(" ".join(self.name))
         if actions:
             return _family(self.name[0], tuple(actions.values()))
         if self.name:
             return _explained(find(" ".join(self.name)))
-        families: dict[str, list[tuple[str, str]]] = {}
-        for known in VERBS.values():
-            families.setdefault(known.family, []).append((str(known.name), known.summary))
-        return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
+        rows = {
+            family: tuple((str(known.name), known.summary) for known in verbs) for family, verbs in families().items()
+        }
+        return Help(families=tuple(rows.items()))
 
 
 def _explained(chosen: Verb) -> Help:

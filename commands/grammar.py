@@ -94,6 +94,14 @@ def parse(line: str) -> Call:
         raise UsageError(_said(error), f"usage: {verb.usage}") from error
 
 
+def understood(line: str) -> Call | None:
+    """The call a line makes; None if it makes none."""
+    try:
+        return parse(line)
+    except UsageError:
+        return None
+
+
 def find(name: str, column: int | None = None) -> Verb:
     """The verb of that name, or the sub-verb that a first word alone means.
 

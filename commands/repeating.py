@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from commands.grammar import Call, parse
-from sessions.errors import UsageError
+from commands.grammar import understood
 from sessions.journal import Record
 from sessions.lines import comment_of, line_of
 from sessions.settings import Settings
@@ -44,16 +43,8 @@ def _again(record: Record) -> Iterator[str]:
     if record.outcome == "failed":
         yield comment_of(f"failed: {record.line}")
         return
-    call = _call(record.line)
+    call = understood(record.line)
     yield comment_of(f"not understood today: {record.line}") if call is None else _line(call.request.line())
-
-
-def _call(line: str) -> Call | None:
-    """What a line of a journal means; None where this version does not know it."""
-    try:
-        return parse(line)
-    except UsageError:
-        return None
 
 
 def _line(text: str) -> str:

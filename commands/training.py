@@ -332,11 +332,7 @@ def _is_own_edit(session: Session, rounds: Rounds, job: RoundRequest) -> bool:
 
 def _as_said_now(line: str) -> str:
     """A line of training as it is said now: earlier versions said what is at its default too. Empty for any other."""
-    from commands.grammar import parse  # which is made of the verbs, this one among them
+    from commands.grammar import understood  # which is made of the verbs, this one among them
 
-    try:
-        call = parse(line)
-        typed = call.request
-    except UsageError:
-        return ""
-    return typed.line() if isinstance(typed, Training) else ""
+    call = understood(line)
+    return call.request.line() if call is not None and isinstance(call.request, Training) else ""

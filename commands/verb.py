@@ -111,6 +111,14 @@ class Verb(click.Command):
         return "\n".join(lines)
 
 
+def families() -> dict[str, list[Verb]]:
+    """The verbs by family, both in the order of `help`."""
+    grouped: dict[str, list[Verb]] = {}
+    for known in VERBS.values():
+        grouped.setdefault(known.family, []).append(known)
+    return grouped
+
+
 def verb(
     name: str,
     *,

@@ -15,7 +15,7 @@ from msgspec import to_builtins
 
 from commands.grammar import VERBS
 from commands.request import Excludes, Needs, Request
-from commands.verb import DEFAULTS, Verb
+from commands.verb import DEFAULTS, Verb, families
 from manual.markdown import DOCS, code, fenced, inline, page, paragraphs, table
 from sessions.settings import Settings, describe
 from workbench.app.bindings import bindings_of, pressed
@@ -34,14 +34,6 @@ def pages() -> dict[Path, str]:
     found[FOLDER / "settings.md"] = page(_settings())
     found[FOLDER / "command-line.md"] = page(_command_line())
     found[FOLDER / "keys.md"] = page(_keys())
-    return found
-
-
-def families() -> dict[str, list[Verb]]:
-    """The verbs by family, in the order of `help`."""
-    found: dict[str, list[Verb]] = {}
-    for verb in VERBS.values():
-        found.setdefault(verb.family, []).append(verb)
     return found
 
 

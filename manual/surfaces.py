@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import structs
 
 from commands.grammar import VERBS
-from commands.verb import Verb
+from commands.verb import Verb, families
 from manual.markdown import code, page, table
-from manual.reference import FOLDER, families, link, results
+from manual.reference import FOLDER, link, results
 from sessions.results import Cleared, Quit
 from sessions.views.blocks import AnyBlock
 from sessions.views.html import drawn as drawn_as_html

@@ -21,7 +21,6 @@ from commands.choices import OneOf, SettingValue
 from commands.request import Arg, Argument, Field, Flag, Flags, Opt, Request, fields_of
 from commands.verb import VERBS, Verb, actions_of, key_of
 from commands.words import Gain, NumberWord, Prose, Real, Statement, SweptWord, Whole
-from sessions.errors import UsageError
 from workbench.signatures import method_name, python_name, signature
 
 #: Columns of a line, and what stands for a blank inside of a call until lines are broken.
@@ -62,10 +61,10 @@ def call(line: str, name: str = "wb") -> str:
 
     call('discover " Austin" --top 50')        # wb.discover(" Austin", top=50)
     """
-    try:
-        request = grammar.parse(line).request
-    except UsageError:
+    understood = grammar.understood(line)
+    if understood is None:
         return ""
+    request = understood.request
     typed = {word.text for word in grammar.words_of(line)[1:]}
     words: list[str] = []
     options: list[str] = []

@@ -96,7 +96,7 @@ class NotebookDisplay:
         data = {"text/html": markup, "text/plain": text}
         if self._handle is None:
             self._handle = display(data, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        elif self._handle is not None:
+        else:
             self._handle.update(data, raw=True)
 
 

@@ -82,6 +82,10 @@ class Column(Struct, frozen=True, kw_only=True):
     unknown: str = "–"
 
 
+UNITS = ("neuron", "head", "expert")
+"""Kinds of rows that verbs select by name."""
+
+
 class StandsFor(Struct, frozen=True):
     """What a row is about: its kind (neuron, circuit, edit, round, arm, …) and its name as typed in commands."""
 

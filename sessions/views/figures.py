@@ -49,10 +49,11 @@ def curve(block: Curve) -> str:
     known = [(x, y) for line in block.lines for x, y in line.points if y is not None and math.isfinite(y)]
     if not known:
         return f'<p class="wb-dim">{escaped(block.title)}: no numbers</p>' if block.title else ""
-    ys = ticks(min(0.0, *(y for _, y in known)), max(0.0, *(y for _, y in known)), 5)
-    xs = ticks(min(x for x, _ in known), max(x for x, _ in known), 8)
-    across = _Axis(min(x for x, _ in known), max(x for x, _ in known), _LEFT, _WIDTH - _RIGHT)
-    upward = _Axis(min(ys[0], *(y for _, y in known)), max(ys[-1], *(y for _, y in known)), _HEIGHT - _BOTTOM, _TOP)
+    left, right = min(x for x, _ in known), max(x for x, _ in known)
+    low, high = min(y for _, y in known), max(y for _, y in known)
+    xs, ys = ticks(left, right, 8), ticks(min(0.0, low), max(0.0, high), 5)
+    across = _Axis(left, right, _LEFT, _WIDTH - _RIGHT)
+    upward = _Axis(min(ys[0], low), max(ys[-1], high), _HEIGHT - _BOTTOM, _TOP)
     lines = "".join(
         part for number, line in enumerate(block.lines) for part in _line(line.points, number, across, upward)
     )

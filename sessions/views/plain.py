@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any
 from sessions.errors import UsageError
 from sessions.events import Value
 from sessions.views import view
-from sessions.views.blocks import NUMBERS, AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
+from sessions.views.blocks import NUMBERS, UNITS, AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
 from sessions.views.registry import whole
 from sessions.views.writing import counted, shortened
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: What verbs select by name; the column of these names is called `unit`.
-_UNITS = ("neuron", "head", "expert")
 #: Most characters of a table's name in an error.
 _NAME = 60
 
@@ -189,7 +187,7 @@ def _names(pandas: Any, table: Table) -> dict[str, Any]:
     kinds = {row.stands_for.kind for row in table.rows if row.stands_for is not None}
     if not kinds or any([row.cells[at] for row in table.rows] == names for at in range(len(table.columns))):
         return {}
-    key = "unit" if kinds.issubset(_UNITS) else kinds.pop().replace(" ", "_") if len(kinds) == 1 else "name"
+    key = "unit" if kinds.issubset(UNITS) else kinds.pop().replace(" ", "_") if len(kinds) == 1 else "name"
     taken = {column.key for column in table.columns}
     key = next(each for each in (key, "name", f"{key}_name") if each not in taken)
     return {key: _series(pandas, Column(key=key, title=key), names)}

@@ -68,16 +68,12 @@ def escaped(text: str) -> str:
 
 
 #: A byte that is no character by itself, in a token's text: its backslash is not doubled.
-_BYTE = re.compile(r"\\\\(x[89a-f][0-9a-f])")
+_BYTE, _ONE_BACKSLASH = re.compile(r"\\\\(x[89a-f][0-9a-f])"), r"\\\1"
 
 
 def quoted(text: str) -> str:
     r"""The text in double quotes on one line, so that every space and character is visible; a lone byte as `\xe3`."""
-    return f'"{_BYTE.sub(_lone, text.translate(_QUOTED))}"'
-
-
-def _lone(match: re.Match[str]) -> str:
-    return "\\" + match[1]
+    return f'"{_BYTE.sub(_ONE_BACKSLASH, text.translate(_QUOTED))}"'
 
 
 def aim(target: Target) -> str:
@@ -158,8 +154,7 @@ def written(cell: Cell, column: Column) -> str:
 
 def number(value: float, column: Column) -> str:
     """A number as its column writes it."""
-    word = dict(column.words).get(value)
-    if word is not None:
+    if column.words and (word := dict(column.words).get(value)) is not None:
         return word
     if column.rounded:
         value = round(value, column.digits) + 0.0

@@ -291,7 +291,5 @@ _ACTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 def _verb_of(line: str) -> str:
     """The verb of a line; "" if it is none."""
-    try:
-        return grammar.parse(line).verb
-    except UsageError:
-        return ""
+    call = grammar.understood(line)
+    return "" if call is None else call.verb

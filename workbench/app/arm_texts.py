@@ -47,9 +47,9 @@ def compared(block: Texts) -> list[ComparedText]:
 class StreamingTexts(Paragraph):
     """Several texts while they grow: side by side where there is room, else the last lines of each."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self) -> None:
         self.arms: list[ComparedText] = []
-        self.rows = rows
+        self.rows = 1  # of the pane
         self._leaving = Leaving()
 
     def grow(self, texts: Mapping[str, str]) -> None:

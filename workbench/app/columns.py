@@ -19,6 +19,7 @@ from sessions.errors import WorkbenchError
 from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
 from workbench.app.filtering import FilterColumn, NumberComparison, parts
+from workbench.app.neuron_columns import COLUMNS, RATE, SHARE
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -43,16 +44,8 @@ _NUMBERS: Mapping[str, Callable[[NeuronRow], float | None]] = {
 #: Keys of these columns: sorting by them needs rows that `neurons` returned.
 ASKED = frozenset((*_TEXTS, *_NUMBERS))
 #: Columns that a filter can compare with a number, with their titles in the table.
-NUMBERS = (
-    FilterColumn("layer", "L"),
-    FilterColumn("index", "N"),
-    FilterColumn("position", "pos"),
-    FilterColumn("attribution", "attr"),
-    FilterColumn("effect", "effect"),
-    FilterColumn("share", "share", percent=True),
-    FilterColumn("activation", "act"),
-    FilterColumn("peak", "peak"),
-    FilterColumn("rate", "fires", percent=True),
+NUMBERS = tuple(
+    FilterColumn(column.key, column.title, percent=column in (SHARE, RATE)) for column in COLUMNS if not column.most
 )
 #: Neurons read at a time, so that other threads get their turn.
 _PIECE = 20_000

@@ -14,7 +14,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from commands.grammar import VERBS, suggestion
+from commands.grammar import suggestion
+from commands.verb import families
 from workbench.app import preferences
 from workbench.app.bindings import bindings_of, pressed
 from workbench.app.line_input import LineInput
@@ -73,9 +74,8 @@ class KeyList(ScrollPane):
     def _groups(self) -> dict[str, list[Row]]:
         """All rows by their titles: keys by the places where they work, verbs by their families."""
         groups = {title: [self._row(binding) for binding in bindings_of(kind)] for title, kind in self._kinds.items()}
-        for name, verb in VERBS.items():
-            synonyms = " ".join((*verb.also, *verb.synonyms))
-            groups.setdefault(verb.family, []).append((name, verb.summary, "", synonyms))
+        for family, verbs in families().items():
+            groups[family] = [(str(v.name), v.summary, "", " ".join((*v.also, *v.synonyms))) for v in verbs]
         return groups
 
     def _finds(self, title: str, row: Row) -> bool:

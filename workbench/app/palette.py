@@ -20,6 +20,7 @@ from textual.screen import ModalScreen
 from commands import arranging, calling, grammar, library
 from commands.completing import Completion
 from commands.needs import missing
+from commands.verb import families
 from sessions.events import State
 from workbench.app.choices import Choice, Choices
 from workbench.app.line_input import LineInput
@@ -36,10 +37,7 @@ def verbs(state: State | None = None) -> Iterator[PaletteItem]:
 
     `state` is the session's: verbs say what they miss in it.
     """
-    families: dict[str, list[grammar.Verb]] = {}
-    for verb in grammar.VERBS.values():
-        families.setdefault(verb.family, []).append(verb)
-    for family, members in families.items():
+    for family, members in families().items():
         for verb in members:
             name = str(verb.name)
             yield PaletteItem(

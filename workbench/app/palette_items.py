@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from textual.fuzzy import Matcher
 
 from commands import grammar
-from sessions.errors import UsageError
 
 #: Letters from which on options of verbs are found, and the most that are shown.
 _OPTION_FROM, _MOST_OPTIONS = 3, 6
@@ -58,7 +57,8 @@ def sifted(items: Sequence[PaletteItem], query: str, uses: Mapping[str, int] | N
     matches.sort(key=lambda each: (each[0], -used.get(each[2].name, 0), -each[1]))
     options = [each for each in matches if not each[2].group][_MOST_OPTIONS:]
     found = [_found_by(item, meant) for rank, score, item in matches if (rank, score, item) not in options]
-    return [PaletteItem(query, "run this line", line=query), *found] if _runs(query) else found
+    runs = grammar.understood(query) is not None
+    return [PaletteItem(query, "run this line", line=query), *found] if runs else found
 
 
 #: The rank of an item that does not match.
@@ -99,11 +99,3 @@ def _found_by(item: PaletteItem, query: str) -> PaletteItem:
         return item
     synonym = _synonym(item, query)
     return replace(item, about=f"{synonym}: {item.about}") if synonym else item
-
-
-def _runs(line: str) -> bool:
-    try:
-        grammar.parse(line)
-    except UsageError:
-        return False
-    return True

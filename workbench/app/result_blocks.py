@@ -14,7 +14,7 @@ from textual.strip import Strip
 from sessions.views import blocks
 from sessions.views.markdown import table_markdown, to_markdown
 from sessions.views.writing import inline, plain, written
-from workbench.app.arm_texts import ComparedText, TextColumns, column_width, compared
+from workbench.app.arm_texts import TextColumns, compared
 from workbench.app.filtering import FilterColumn, parts
 from workbench.app.scroll_pane import Paragraph
 from workbench.app.wrapping import row, strips
@@ -89,12 +89,10 @@ class SideBySide(Shown):
 
     def __init__(self, block: blocks.Texts) -> None:
         super().__init__(block)
-        self._texts: list[ComparedText] = compared(block)
+        self._texts = TextColumns(compared(block))
 
     def drawn(self, width: int) -> Sequence[Strip]:
-        if column_width(len(self._texts), width):
-            return TextColumns(self._texts).drawn(width)
-        return [line for text in self._texts for line in text.drawn(width)]
+        return self._texts.drawn(width)
 
     def copied(self) -> str:
         assert isinstance(self.block, blocks.Texts)
@@ -130,25 +128,25 @@ class ResultTable:
         self.sorted_by: tuple[int, bool] | None = None
         self.marks: set[int] = set()
         self.version = 0
-        self._layouts: dict[tuple[int, object], TableLayout] = {}
+        self._laid: tuple[object, TableLayout] | None = None
         self._rows = [TableRow(self, number) for number in range(min(len(block.rows), MOST_ROWS))]
 
     def layout(self, width: int) -> TableLayout:
         """The columns at a width."""
         key = (width, self.sorted_by)
-        if key not in self._layouts:
+        if self._laid is None or self._laid[0] != key:
             mark = None if self.sorted_by is None else (self.sorted_by[0], "▾" if self.sorted_by[1] else "▴")
-            self._layouts = {key: TableLayout(self.block, max(width, 1), mark)}
-        return self._layouts[key]
+            self._laid = key, TableLayout(self.block, max(width, 1), mark)
+        return self._laid[1]
 
-    def sort(self, column: int | None, down: bool | None = None) -> None:
+    def sort(self, column: int | None) -> None:
         """Sort by a column; the other way round if the rows are sorted by it already. None: the result's order."""
         if column is None:
             self.sorted_by = None
+        elif self.sorted_by is not None and self.sorted_by[0] == column:
+            self.sorted_by = column, not self.sorted_by[1]
         else:
-            again = self.sorted_by is not None and self.sorted_by[0] == column
-            first = self.block.columns[column].kind in blocks.NUMBERS
-            self.sorted_by = column, (down if down is not None else not self.sorted_by[1] if again else first)  # type: ignore[index]
+            self.sorted_by = column, self.block.columns[column].kind in blocks.NUMBERS
         self.version += 1
 
     def arranged(self, passes: Callable[[TableRow], bool]) -> Iterator[Shown]:
@@ -163,10 +161,12 @@ class ResultTable:
         if self.sorted_by is None:
             return self._rows
         column, down = self.sorted_by
-        known = [line for line in self._rows if line.cells[column] not in (None, ())]
-        known = [line for line in known if line.cells[column] == line.cells[column]]  # NaN is not equal to itself
-        ordered = sorted(known, key=lambda line: _sortable(line.cells[column]), reverse=down)
-        return [*ordered, *(line for line in self._rows if line not in set(ordered))]
+        known: list[TableRow] = []
+        unknown: list[TableRow] = []
+        for line in self._rows:
+            cell = line.cells[column]
+            (unknown if cell in (None, ()) or cell != cell else known).append(line)  # NaN is not equal to itself
+        return [*sorted(known, key=lambda line: _sortable(line.cells[column]), reverse=down), *unknown]
 
     def numbers(self) -> list[FilterColumn]:
         """The columns of numbers, as a filter knows them."""

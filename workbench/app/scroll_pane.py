@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.console import RenderableType
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
 from workbench.app.pane import WHEEL, Pane
-from workbench.app.wrapping import strips
+from workbench.app.wrapping import row, strips
 
 
 class Paragraph:
@@ -92,6 +93,15 @@ class ScrollPane(Pane):
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         """A line as it is drawn, with the cursor if it is there."""
         return line
+
+    def under_cursor(self, line: Strip, first: bool = True) -> Strip:
+        """A line with the cursor on it: in reverse, the first of a block with `▸` in its first cell."""
+        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
+        segments = [(text, (style or Style()) + cursor) for text, style, _ in line]
+        if first and segments and segments[0][0]:
+            text, style = segments[0]
+            segments[0] = f"▸{text[1:]}", style
+        return row(*segments)
 
     def remarks(self) -> str:
         """Short facts for the frame."""

@@ -96,8 +96,7 @@ class Client:
         """Run a line in the host and yield its events to the end. While the line waits, `Progress` says so.
 
         As in a local session, nothing is raised. Closing the generator only disconnects: a terminal that dies stops
-        nothing; `cancel` stops the line. `quit` and `clear` are handled here and not
-        sent.
+        nothing; `cancel` stops the line. `quit` and `clear` are handled here and not sent.
         """
         local = _answered_here(line)
         if local is not None:

@@ -30,7 +30,7 @@ from commands import completing, grammar
 from commands.calling import call_line
 from commands.running import run, with_remark
 from sessions import saved_state
-from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
+from sessions.errors import ArtifactError, Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Partial, Progress, Result, Started, State, Steps, Text, to_json
 from sessions.journal import recent, told
 from sessions.permits import Permits
@@ -292,11 +292,8 @@ class Host:
 
 def _opened_by(line: str) -> str:
     """The model that a line opens; "" for any other line."""
-    try:
-        call = grammar.parse(line)
-    except UsageError:
-        return ""
-    return str(call.params.get("name") or "") if call.verb == "model" else ""
+    call = grammar.understood(line)
+    return str(call.params.get("name") or "") if call is not None and call.verb == "model" else ""
 
 
 def _about(request: RunLine, number: int) -> dict[str, Any]:

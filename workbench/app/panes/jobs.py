@@ -17,6 +17,7 @@ from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
 from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import row
 from workbench.pace import Pace, clock
+from workbench.progress import time_left
 from workbench.rendering.outcomes import failure
 from workbench.writing import amount, bar, fitted, inline
 
@@ -124,9 +125,7 @@ class JobRow(Paragraph):
             speed = self._pace.speed(progress) if progress.unit == "tokens" else None
             pieces["speed"] = "" if speed is None else f"{speed:.1f} tokens/s"
         pieces["elapsed"] = clock(max(time.time() - self._began, 0))
-        left = self._pace.left(progress)
-        if left is not None:
-            pieces["left"] = f"{clock(left)} left"
+        pieces["left"] = "" if progress is None else time_left(progress, self._pace)
         pieces["cancel"] = "esc cancel"
         if self._behind:
             pieces["waiting"] = f"+{self._behind:,} waiting"

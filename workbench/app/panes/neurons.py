@@ -226,9 +226,12 @@ class NeuronsPane(TablePane):
 
     def _fetch(self) -> None:
         """Fetch what is unknown about the visible neurons: the tokens that they push, and the atlas's data."""
-        unknown = self._unknown()
-        if unknown:
-            self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
+        self._ask(self._unknown())
+
+    def _ask(self, neurons: Sequence[Neuron], quiet: bool = False) -> None:
+        """Run the line that fetches what there is about some neurons."""
+        if neurons:
+            self.post_message(self.Sent(f"neurons {listed(neurons)} --rows {len(neurons)}", quiet))
 
     def _unknown(self) -> list[Neuron]:
         rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
@@ -251,7 +254,7 @@ class NeuronsPane(TablePane):
             self._filling = self.set_timer(_REST, self._fill)
             return
         self._filled |= {neuron.place for neuron in unknown}
-        self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}", quiet=True))
+        self._ask(unknown, quiet=True)
 
     def opened(self) -> None:
         self.action_card()

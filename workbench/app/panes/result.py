@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -17,6 +16,7 @@ from textual.strip import Strip
 
 from sessions.events import Failed, Result
 from sessions.views import view as view_of
+from sessions.views.blocks import UNITS
 from workbench.app.arm_texts import CHANGED, StreamingTexts
 from workbench.app.columns import row_of
 from workbench.app.composing import letters
@@ -34,8 +34,6 @@ from workbench.writing import fitted, inline, plain
 
 #: The most cells of the line in the frame.
 _LINE = 60
-#: Kinds of rows whose names are selections of neurons.
-_UNITS = ("neuron",)
 
 
 class ResultPane(SearchedPane):
@@ -113,7 +111,7 @@ class ResultPane(SearchedPane):
         if entry is not None and _streams(entry):
             self._stream(entry)
         elif stamp != self._stamp or not self.blocks:
-            self._parts = [] if entry is None else list(self._read(entry))
+            self._parts = self._read(entry)
             self._arrange_parts()
         self._stamp = stamp
         self.settle()
@@ -126,19 +124,19 @@ class ResultPane(SearchedPane):
             self.blocks = [self._growing]
         else:
             if self._streaming is None:
-                self._streaming = StreamingTexts(self.size.height)
+                self._streaming = StreamingTexts()
             self._streaming.rows = self.size.height
             self._streaming.grow({name: text for name, text in entry.texts.items() if name})
             self.blocks = [self._streaming]
         self.at_end = True
 
-    def _read(self, entry: HistoryEntry) -> Iterator[Shown | ResultTable]:
-        """The parts of what came of an entry."""
-        match entry.outcome:
-            case Result(value=value, seconds=seconds):
-                yield from shown(view_of(value), seconds, lambda: self.size.height)
-            case _ if entry.partial is not None:
-                yield from shown(view_of(entry.partial), 0.0, lambda: self.size.height)
+    def _read(self, entry: HistoryEntry | None) -> list[Shown | ResultTable]:
+        """The parts of what came of an entry, or of its result so far."""
+        if entry is None:
+            return []
+        value = entry.partial if entry.value is None else entry.value
+        seconds = entry.outcome.seconds if isinstance(entry.outcome, Result) else 0.0
+        return [] if value is None else shown(view_of(value), seconds, lambda: self.size.height)
 
     def _arrange_parts(self) -> None:
         """Lay out the parts again: in another order, or only those that have what is searched for."""
@@ -190,12 +188,7 @@ class ResultPane(SearchedPane):
 
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if block is self._at and self.has_focus:
-            cursor = self.get_component_rich_style("scroll--cursor", partial=True)
-            segments = [(text, (style or Style()) + cursor) for text, style, _ in line]
-            if number == 0 and segments and segments[0][0]:
-                first, style = segments[0]
-                segments[0] = f"▸{first[1:]}", style
-            return row(*segments)
+            return self.under_cursor(line, first=number == 0)
         if all(style != CHANGED for _, style, _ in line):
             return line
         changed = self.get_component_rich_style("result--changed", partial=True)
@@ -297,7 +290,7 @@ class ResultPane(SearchedPane):
         rows = [line for line in self._stops if isinstance(line, TableRow) and line.marked]
         rows = rows or [line for line in [self._at] if isinstance(line, TableRow)]
         things = [line.stands_for for line in rows if line.stands_for is not None]
-        names = dict.fromkeys(thing.name for thing in things if thing.kind in _UNITS)
+        names = dict.fromkeys(thing.name for thing in things if thing.kind in UNITS)
         if names:
             word = "inject --observe" if verb == "inject" else verb
             self.post_message(self.Typed(f"{word} {','.join(names)} "))

@@ -93,11 +93,7 @@ class ShelfPane(ScrollPane):
         self.settle()
 
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
-        if block is not self._at or not self.has_focus:
-            return line
-        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
-        segments = [(text, (style or Style()) + cursor) for text, style, _ in line]
-        return row(("▸" + segments[0][0][1:], segments[0][1]), *segments[1:])
+        return self.under_cursor(line) if block is self._at and self.has_focus else line
 
     def chosen(self) -> str:
         return self._at.thing.name if self._at is not None else self.text()
