@@ -71,7 +71,7 @@ def reference(opened: OpenModel) -> list[Figure]:
     circuit = found(opened, encode(opened.tokenizer, prompt), "gradient").circuit
     ours: dict[Place, float] = {neuron.place: neuron.attribution or 0.0 for neuron in circuit.neurons}
     theirs: dict[Place, float] = {
-        (layer, index, position): value for layer, position, index, value, _ in AUSTIN.top[:200]
+        Place(layer, index, position): value for layer, position, index, value, _ in AUSTIN.top[:200]
     }
     shared = ours.keys() & theirs.keys()
     worst = max(abs(ours[place] - theirs[place]) / abs(theirs[place]) for place in shared)

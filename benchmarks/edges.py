@@ -23,12 +23,12 @@ from sessions.events import finished
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from tests.linear_replay import worst_edge
 from tests.reference import AUSTIN
 
-NEURONS = tuple(Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100])
+NEURONS = tuple(Unit(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100])
 TARGET = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
 TARGETS, REPEATS = 30, 9
 

@@ -18,7 +18,7 @@ from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from tests.reference import AUSTIN
 
@@ -29,9 +29,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
-    neurons = tuple(
-        Neuron(layer, index) for layer, index in dict.fromkeys((row[0], row[2]) for row in AUSTIN.top[:300])
-    )
+    neurons = tuple(Unit(layer, index) for layer, index in dict.fromkeys((row[0], row[2]) for row in AUSTIN.top[:300]))
     neurons = neurons[:200]
     report(
         "generate",
@@ -55,7 +53,7 @@ def by_transformers(opened: OpenModel, encoded: Encoded) -> Callable[[], object]
     )
 
 
-def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
+def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Unit, ...]) -> list[Figure]:
     """Ratios for thirty-two tokens (no token ends the text), plain and with neurons ablated."""
     plain = by_transformers(opened, encoded)
 

@@ -23,7 +23,7 @@ from sessions.model.info import Prompt
 from sessions.model.locate_word import marked
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.patching.injecting import Injection
 from sessions.patching.transplanting import Transplant, captured, passed, source_of, transplanted
 from sessions.patching.transplants import Observed
@@ -84,7 +84,7 @@ def given_back(opened: OpenModel, layer: int | None = None, *, attention: bool =
     return found
 
 
-def woken(opened: OpenModel, layer: int) -> list[tuple[Neuron, Origin]]:
+def woken(opened: OpenModel, layer: int) -> list[tuple[Unit, Origin]]:
     """The neurons with the largest maxima in an atlas of the built-in paragraphs, and the places of the maxima."""
     corpus = Corpus("")
     building = Building(opened, plan(opened, corpus, finished(corpus.surveyed()), layers=[layer], length=LENGTH))
@@ -94,10 +94,10 @@ def woken(opened: OpenModel, layer: int) -> list[tuple[Neuron, Origin]]:
     best = atlas.layer(layer).high[0].argsort()[::-1][:NEURONS]
     found = []
     for index in best.tolist():
-        maximum = atlas.maxima(Neuron(layer, index))[0]
+        maximum = atlas.maxima(Unit(layer, index))[0]
         text = str(opened.tokenizer.decode(list(maximum.ids)))
         origin = Origin(text=text, ids=maximum.ids, position=maximum.position, token=maximum.token)
-        found.append((Neuron(layer, index), origin))
+        found.append((Unit(layer, index), origin))
     return found
 
 

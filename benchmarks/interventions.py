@@ -24,7 +24,7 @@ from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from tests.reference import AUSTIN
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 def conditions() -> list[Condition]:
     """Eight arms of every kind: multiples, constants, and parts of the text."""
-    circuit = tuple(dict.fromkeys(Neuron(row[0], row[2]) for row in AUSTIN.top))[:50]
+    circuit = tuple(dict.fromkeys(Unit(row[0], row[2]) for row in AUSTIN.top))[:50]
     first = circuit[:5]
     treatments = {
         "baseline": Intervention(()),
@@ -80,7 +80,7 @@ def arms(opened: OpenModel, encoded: Encoded) -> list[Figure]:
 
 def gate(opened: OpenModel, encoded: Encoded) -> list[Figure]:
     """The number of steps whose logits differ by a bit while a gate is closed, in a text that never opens it."""
-    neurons = tuple(Neuron(layer, index) for layer in range(30) for index in range(50))
+    neurons = tuple(Unit(layer, index) for layer in range(30) for index in range(50))
     shut = Condition("shut", (Intervention(neurons, 5.0, where=TokenScope("answer", marker="no text has this")),))
 
     def steps(condition: Condition) -> list[torch.Tensor]:
@@ -100,7 +100,7 @@ def suppression(opened: OpenModel, encoded: Encoded) -> list[Figure]:
     generator = torch.Generator().manual_seed(0)
     each = -(-SUPPRESSED // len(widths))
     drawn = [torch.randperm(width, generator=generator)[:each].tolist() for width in widths]
-    neurons = [Neuron(layer, index) for layer, indices in enumerate(drawn) for index in indices][:SUPPRESSED]
+    neurons = [Unit(layer, index) for layer, indices in enumerate(drawn) for index in indices][:SUPPRESSED]
     plain = by_transformers(opened, encoded)
 
     def ours(suppressed: bool) -> None:

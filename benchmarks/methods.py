@@ -42,7 +42,7 @@ from sessions.circuits.verification import verify
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.texts.prompt_files import read_prompts
 
@@ -162,7 +162,7 @@ def attributed(opened: OpenModel, task: Task, way: Way) -> multi_prompt.Aggregat
     return finished(multi_prompt.attribute_prompts(opened, task.found_on, how))
 
 
-def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...]:
+def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Unit, ...]:
     """The strongest neurons of values `[1, width]` a site, by size or by how much each is for the target."""
     ends = torch.tensor([each.shape[1] for each in values]).cumsum(0)
     flat = torch.cat([each[0] for each in values])
@@ -170,10 +170,10 @@ def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...
     layers = torch.searchsorted(ends, top, right=True)
     starts = ends - torch.tensor([each.shape[1] for each in values])
     pairs = zip(layers.tolist(), (top - starts[layers]).tolist(), strict=True)
-    return tuple(Neuron(layer, index) for layer, index in pairs)
+    return tuple(Unit(layer, index) for layer, index in pairs)
 
 
-def curves_of(opened: OpenModel, task: Task, rankings: dict[str, tuple[Neuron, ...]]) -> dict[str, FaithfulnessCurve]:
+def curves_of(opened: OpenModel, task: Task, rankings: dict[str, tuple[Unit, ...]]) -> dict[str, FaithfulnessCurve]:
     runs = [NONE, WHOLE]
     for which in range(len(rankings)):
         runs += [AblationRun(which, size, removed) for removed in (False, True) for size in SIZES]
@@ -273,9 +273,9 @@ def agreements(opened: OpenModel, task: Task, case: Case) -> Iterator[tuple[Way,
                 yield way, agreed
 
 
-def candidates(anatomy: Anatomy, attributions: Iterable[Attribution]) -> list[Neuron]:
+def candidates(anatomy: Anatomy, attributions: Iterable[Attribution]) -> list[Unit]:
     """The strongest neurons of each attribution and some random ones, at positions other than the first."""
-    found: dict[Neuron, None] = {}
+    found: dict[Unit, None] = {}
     for attribution in attributions:
         strengths = torch.cat([site.relevance[1:].abs().flatten() for site in attribution.sites])
         found.update(dict.fromkeys(_places(anatomy, strengths.topk(STRONGEST).indices, attribution)))
@@ -285,7 +285,7 @@ def candidates(anatomy: Anatomy, attributions: Iterable[Attribution]) -> list[Ne
     return list(found)
 
 
-def _places(anatomy: Anatomy, flat: Tensor, attribution: Attribution) -> Iterator[Neuron]:
+def _places(anatomy: Anatomy, flat: Tensor, attribution: Attribution) -> Iterator[Unit]:
     sizes = torch.tensor([site.relevance[1:].numel() for site in attribution.sites])
     ends = sizes.cumsum(0)
     for place in flat.tolist():
@@ -293,10 +293,10 @@ def _places(anatomy: Anatomy, flat: Tensor, attribution: Attribution) -> Iterato
         position, index = divmod(
             place - int(ends[number] - sizes[number]), attribution.sites[number].relevance.shape[1]
         )
-        yield Neuron(attribution.sites[number].layer, index, position + 1)
+        yield Unit(attribution.sites[number].layer, index, position + 1)
 
 
-def at(anatomy: Anatomy, attribution: Attribution, neuron: Neuron) -> float:
+def at(anatomy: Anatomy, attribution: Attribution, neuron: Unit) -> float:
     number, local = place_of(anatomy, neuron)
     return float(attribution.sites[number].relevance[neuron.position or 0, local])
 

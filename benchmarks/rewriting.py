@@ -20,13 +20,13 @@ from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, open_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.examples import Examples, built_in, by_rule
 from sessions.rewriting.rewriting import Rewriting, Wanted, rewrite
 from sessions.rewriting.rules import read_rule
 from sessions.store import Store
 
-NEURON, TOKEN, RULE = Neuron(24, 7), " Amen", 'after:"."'
+NEURON, TOKEN, RULE = Unit(24, 7), " Amen", 'after:"."'
 ALPHAS = (95.0, 115.0, 140.0, 165.0, 185.0, 210.0, 235.0, 330.0, 470.0, 930.0)
 LAYERS = (8, 16, 20, 27)
 #: Said at least so often where it should be, elsewhere less often than that, and what unrelated text may lose.
@@ -42,7 +42,7 @@ def main() -> None:
     report("rewriting", figures(made), surroundings("float32", "cpu"), tables, switches=["--layers"])
 
 
-def rewritten(opened: OpenModel, neuron: Neuron = NEURON, alphas: Sequence[float] = ALPHAS) -> Rewriting:
+def rewritten(opened: OpenModel, neuron: Unit = NEURON, alphas: Sequence[float] = ALPHAS) -> Rewriting:
     """The neuron, rewritten by the formula with the default scales; the weights do not change."""
     (token,) = opened.tokenizer.encode(TOKEN, add_special_tokens=False)
     decoding = Decoding(max_tokens=TOKENS, guard=True, ends=ending_ids(opened.model, opened.tokenizer))
@@ -92,7 +92,7 @@ def layers(opened: OpenModel) -> Table:
     header = ("layer", "α", "AUC", "gap", "says", "elsewhere", "perplexity")
     rows: list[tuple[str | float, ...]] = []
     for layer in LAYERS:
-        made = rewritten(opened, Neuron(layer, NEURON.index), ())
+        made = rewritten(opened, Unit(layer, NEURON.index), ())
         row, found = made.rows[made.chosen], made.separation
         said = row.held.where, row.held.elsewhere, row.perplexity
         rows.append((str(layer), f"{row.alpha:g}", found.auc, found.gap, *said))

@@ -25,7 +25,7 @@ from sessions.interventions.suppressing import Suppression
 from sessions.lines import quoted
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.opening import OpenModel, open_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from sessions.store import default_home
 from sessions.texts.sample_files import read_samples
@@ -43,7 +43,7 @@ SAMPLES = Path(commands.__file__).parent / "examples" / "lessons.jsonl"
 KILLS = 10
 REPEATS = 12
 #: Neurons held in the measurements, spread over the layers.
-HELD = tuple(Neuron(layer, index) for layer in range(0, 30, 3) for index in (7, 300, 1200))
+HELD = tuple(Unit(layer, index) for layer in range(0, 30, 3) for index in (7, 300, 1200))
 
 
 def opened() -> OpenModel:

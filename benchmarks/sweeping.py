@@ -20,7 +20,7 @@ from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.texts.prompt_files import PromptRecord
 from tests.reference import AUSTIN
@@ -41,7 +41,7 @@ def plan_of(opened: OpenModel) -> SweepPlan:
         PromptRecord(prompt=f"What is the capital of {state}?", seed=f"The capital of {state} is") for state in STATES
     ]
     encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
-    neurons = tuple(dict.fromkeys(str(Neuron(row[0], row[2])) for row in AUSTIN.top))
+    neurons = tuple(dict.fromkeys(str(Unit(row[0], row[2])) for row in AUSTIN.top))
     return SweepPlan(
         dtype="float32",
         selections=tuple(Chosen(f"top{size}", neurons[:size]) for size in SIZES),

@@ -19,7 +19,7 @@ from benchmarks.terminal import FRAME_END, Terminal
 from sessions.circuits.circuit import Circuit
 from sessions.model.info import Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.circuits import circuit_of
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.session_view import EVERYTHING, SessionView
@@ -76,7 +76,7 @@ def circuit() -> Circuit:
     chance = random.Random(0)
     values = sorted((chance.gauss(0, 1) ** 3 for _ in range(ROWS - 1)), key=abs, reverse=True)
     neurons = (
-        Neuron(chance.randrange(LAYERS), chance.randrange(WIDE), chance.randrange(POSITIONS), value, value / 2)
+        Unit(chance.randrange(LAYERS), chance.randrange(WIDE), chance.randrange(POSITIONS), value, value / 2)
         for value in (FIRST, *values)
     )
     return circuit_of(

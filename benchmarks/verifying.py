@@ -23,17 +23,17 @@ from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt, open_model
 from sessions.model.target import Target
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
-NEURONS = tuple(Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:200])
+NEURONS = tuple(Unit(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:200])
 TARGET = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
 #: What the tiny models are asked: ids, target, and neurons at every layer and position but the first.
 TINY_IDS = (1, 9, 30, 12, 47, 22)
 TINY_TARGET = Target(tokens=(Token(14, ""),), counterfactual=Token(15, ""))
-TINY_NEURONS = tuple(Neuron(layer, 5 * position, position) for layer in range(3) for position in range(1, 6))
+TINY_NEURONS = tuple(Unit(layer, 5 * position, position) for layer in range(3) for position in range(1, 6))
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Inte
     return float(value_of(target, out.logits[0]))
 
 
-def largest_difference(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron], target: Target) -> float:
+def largest_difference(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Unit], target: Target) -> float:
     found = finished(verify(opened, ids, neurons, target))
     clean = value(opened, ids, target)
     exact = [clean - value(opened, ids, target, Intervention((neuron,), 0.0)) for neuron in neurons]

@@ -16,7 +16,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import RowsWord, SelectionWord, Whole
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.atlas import atlas_built, atlas_top
 from sessions.procedures.circuits import range_of
 from sessions.procedures.neuron_card import one_of
@@ -106,7 +106,7 @@ class ShowAtlas(Request, frozen=True):
         from sessions.atlas.profiles import profile
 
         atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
-        neuron = Neuron.parse(self.neuron) if session.model is None else one_of(session, self.neuron)
+        neuron = Unit.parse(self.neuron) if session.model is None else one_of(session, self.neuron)
         return AtlasShown(profile=profile(atlas, neuron), listed=self.rows or session.settings.rows, notes=notes)
 
 

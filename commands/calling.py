@@ -13,7 +13,7 @@ from commands.verb import Verb, actions_of, key_of
 from commands.words import TokenWord
 from sessions.errors import UsageError
 from sessions.lines import QuotedText, quoted
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
@@ -90,7 +90,7 @@ def _texts(value: Any) -> list[str]:
         return []
     if not isinstance(value, list | tuple | range):
         return [_text(value)]
-    if value and all(isinstance(one, Neuron) for one in value):
+    if value and all(isinstance(one, Unit) for one in value):
         return [",".join(map(str, value))]
     return [_text(one) for one in value]
 

@@ -18,8 +18,7 @@ from commands.words import Gain, NumberWord, SelectionWord, Word
 from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.intervention import Intervention, refuse_overlaps, without_suppressed
-from sessions.model.units import Neuron
+from sessions.interventions.intervention import Constant, Intervention, refuse_overlaps, without_suppressed
 from sessions.procedures.intervening import (
     UNTOUCHED,
     ActivationChange,
@@ -240,18 +239,18 @@ def changed(session: Session, call: InterventionVerb) -> Steps[ActivationChange]
     where = call.limits.where(session, encoded)
     name, multiplier, constant = call.arm()
     neurons = selection.spread(at)
-    constants: tuple[float, ...] = ()
+    constants: tuple[Constant, ...] = ()
     notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     reference, more = yield from call.held_at(session)
     notes += more
     if reference is not None:
-        constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)
+        constants = tuple(reference.at(session.opened().anatomy, neuron.bare) for neuron in neurons)
     if constant:
         constants = (constant,) * len(neurons)
     label = f"{name} {selection.text}" if where.everywhere else f"{name} {selection.text} {where}"
     treatment = Intervention(neurons, multiplier, constants, where, label)
     if constants:
-        treatment, more = without_suppressed(treatment, [neuron.site for neuron in session.suppressed])
+        treatment, more = without_suppressed(treatment, [neuron.anywhere for neuron in session.suppressed])
         notes += more
     scope = str(where) if not where.everywhere else at
     return ActivationChange(name, treatment, selection.text, scope, tuple(notes))

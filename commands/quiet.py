@@ -15,7 +15,7 @@ from commands.verb import verb
 from commands.words import Real, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.circuits import range_of
 from sessions.procedures.quiet import over_replies_to, quiet_rows
 from sessions.results import QuietShown
@@ -146,7 +146,7 @@ class Quiet(Request, frozen=True):
             between=self.between or (0.0, math.inf),
             ratio=1.0 if silent is None else self.ratio or 3.0,
         )
-        session.quiet = tuple(Neuron(row.layer, row.index) for row in fitting)
+        session.quiet = tuple(Unit(row.layer, row.index) for row in fitting)
         return QuietShown(
             over=over,
             regions=tuple(self.regions or ()),

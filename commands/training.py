@@ -17,7 +17,7 @@ from commands.words import ListWord, ObservedWord, Real, TextWord, Whole, Word, 
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.training import edits_left_out, latest_round, rounds_shown
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
@@ -105,7 +105,7 @@ class Training(Request, frozen=True, kw_only=True):
         Needs(("marker",), "thinking", "--marker says where a thought ends", "give --thinking with it"),
     )
 
-    def job(self, session: Session, neurons: tuple[Neuron, ...] = (), begins: str = "") -> RoundRequest:
+    def job(self, session: Session, neurons: tuple[Unit, ...] = (), begins: str = "") -> RoundRequest:
         """What is to be trained, every word of it checked against the model; what is suppressed is left to the caller.
 
         Args:
@@ -238,7 +238,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             notes=(*remarks(trained, job.lessons, len(session.suppressed)), *edits_left_out(session)),
         )
 
-    def _alone(self, session: Session) -> tuple[Neuron, ...]:
+    def _alone(self, session: Session) -> tuple[Unit, ...]:
         """The neurons whose own weights are to be trained; none where an adapter of low rank is."""
         if self.neurons is None:
             return ()

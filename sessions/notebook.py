@@ -22,7 +22,7 @@ from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import default_home
 
 
@@ -33,7 +33,7 @@ class PromptAttribution(Attribution):
     encoded: Encoded
     target: Target
 
-    def top(self, count: int = 20, *, keep_bos: bool = False) -> tuple[Neuron, ...]:
+    def top(self, count: int = 20, *, keep_bos: bool = False) -> tuple[Unit, ...]:
         """The neurons with the largest |attribution|. The first position, an attention sink, is left out.
 
         Args:

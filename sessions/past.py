@@ -15,7 +15,7 @@ from msgspec import structs
 from sessions.circuits.circuit import Circuit
 from sessions.interventions.intervention import Intervention
 from sessions.model.info import Prompt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Changes that can be undone.
 REMEMBERED = 100
@@ -26,7 +26,7 @@ class Held(NamedTuple):
 
     prompt: Prompt | None
     circuit: Circuit | None
-    suppressed: tuple[Neuron, ...]
+    suppressed: tuple[Unit, ...]
     live: tuple[Intervention, ...]
 
     def differing(self, other: Held) -> tuple[str, ...]:

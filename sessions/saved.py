@@ -19,7 +19,7 @@ from sessions.files.tensor_file import texts_of
 from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
 from sessions.model.info import same_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 
 if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when they are needed
@@ -149,7 +149,7 @@ class SavedArtifacts:
         remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
         return (remark,) if remark else ()
 
-    def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Neuron, ...]:
+    def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Unit, ...]:
         """The first `count` neurons of an atlas: by largest |activation| ("top"), by smallest ("quiet"), or by highest
         activation above 0 ("positive").
 
@@ -161,7 +161,7 @@ class SavedArtifacts:
         atlas, _ = self.read_atlas(name)
         return ranked(atlas, count, quietest=end == "quiet", by="positive" if end == "positive" else "magnitude")
 
-    def neurons_of_preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
+    def neurons_of_preset(self, name: str, part: str | None) -> tuple[Unit, ...]:
         """The neurons of a preset, of one of its tiers or regions, or the `topN` with the largest |gain|.
 
         Raises:
@@ -179,7 +179,7 @@ class SavedArtifacts:
             raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"its parts: {', '.join(known)}")
         return tuple(known.neuron for known in chosen)
 
-    def neurons_of_round(self, name: str, count: int | None) -> tuple[Neuron, ...]:
+    def neurons_of_round(self, name: str, count: int | None) -> tuple[Unit, ...]:
         """The strongest recruits of a training round, given by its number or name; by default as many as it recorded.
 
         Raises:

@@ -26,7 +26,7 @@ from sessions.files.disk import read_file, write_file
 from sessions.files.json_text import decoded, escaped
 from sessions.interventions.intervention import Intervention
 from sessions.model.info import Conversation, Opening, Prompt, same_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from sessions.settings import Settings, within_limits
 
@@ -57,7 +57,7 @@ class SavedState(Struct, frozen=True, kw_only=True):
     opening: Opening | None = None
     prompt: Prompt | None = None
     circuit: Circuit | None = None
-    suppressed: tuple[Neuron, ...] = ()
+    suppressed: tuple[Unit, ...] = ()
     live: tuple[Intervention, ...] = ()
     edits: tuple[EditKept, ...] = ()
     undone: tuple[EditKept, ...] = ()
@@ -164,12 +164,9 @@ def _take_again(session: Session, circuit: Circuit) -> None:
 
 def _in_model(anatomy: Anatomy, state: SavedState) -> bool:
     """Whether the model has all neurons that were suppressed or live, and each has its constant where there are any."""
-    sites = [neuron.site for neuron in state.suppressed]
-    sites += [neuron.site for intervention in state.live for neuron in intervention.neurons]
+    units = [*state.suppressed, *(unit for intervention in state.live for unit in intervention.neurons)]
     whole = all(len(intervention.constants) in (0, len(intervention.neurons)) for intervention in state.live)
-    return whole and all(
-        0 <= layer < anatomy.n_layers and 0 <= index < anatomy.layers[layer].width for layer, index in sites
-    )
+    return whole and all(map(anatomy.has, units))
 
 
 def _of(entries: Sequence[LedgerEntry]) -> tuple[EditKept, ...]:

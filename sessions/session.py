@@ -31,7 +31,7 @@ from sessions.interventions.suppression_stack import SuppressionStack
 from sessions.journal import Journal
 from sessions.last_output import LastOutput
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit, key_of
 from sessions.overview import overview
 from sessions.past import Held, Past
 from sessions.permits import Permits
@@ -77,8 +77,8 @@ class Session:
         self.opening: Opening | None = None  # how to open the model again, where a line opened it
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
-        self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
-        self.quiet: tuple[Neuron, ...] = ()  # found by the last search for quiet neurons
+        self.suppressed: tuple[Unit, ...] = ()  # held at zero in everything, until released
+        self.quiet: tuple[Unit, ...] = ()  # found by the last search for quiet neurons
         self.live: tuple[Intervention, ...] = ()  # in force in every text that is generated, until released
         self.sae: Which | None = None  # the sparse autoencoder that was opened last
         self.history = Conversation()  # the exchanges of `say`
@@ -233,11 +233,14 @@ class Session:
                 texts: negative positions stay as they are. Left out: that of the session's prompt.
 
         Raises:
-            UsageError: it means no neuron, or has a position that is not in the text.
+            UsageError: it means no unit, or has a position that is not in the text.
         """
+        anatomy = None if self.model is None else self.model.anatomy
         around = Surroundings(
             circuit=self.circuit,
-            widths=() if self.model is None else self.model.anatomy.widths,
+            widths=() if anatomy is None else anatomy.widths,
+            heads=() if anatomy is None else anatomy.head_counts,
+            experts=() if anatomy is None else anatomy.expert_counts,
             length=self._length() if length is None else length,
             names=tuple(self.store.names("circuit")),
             read=lambda name: self.saved.read_circuit(name)[0],
@@ -370,9 +373,9 @@ class Session:
 
     def state_key(self) -> str:
         """A hash of the suppressed neurons and the edits in the weights; empty where there are none."""
-        sites = sorted(neuron.site for neuron in self.suppressed)
         edits = "" if self.ledger is None else self.ledger.key()
-        return sha256((repr(sites) + edits).encode()).hexdigest()[:16] if sites or edits else ""
+        held = key_of(self.suppressed)
+        return sha256((held + edits).encode()).hexdigest()[:16] if self.suppressed or edits else ""
 
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
         """The universal neurons of the model as it was opened, whatever is suppressed or edited.

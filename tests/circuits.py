@@ -10,10 +10,10 @@ from msgspec import structs
 from sessions.circuits.circuit import Circuit
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
-def circuit_of(neurons: Iterable[Neuron], tokens: Sequence[str] = ("a", "b", "c", "d"), **changes: Any) -> Circuit:
+def circuit_of(neurons: Iterable[Unit], tokens: Sequence[str] = ("a", "b", "c", "d"), **changes: Any) -> Circuit:
     """The neurons as a circuit on a prompt of these tokens; `changes` are any of its other fields."""
     neurons = tuple(neurons)
     circuit = Circuit(

@@ -24,9 +24,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from sessions.circuits.edges import Traced
 from sessions.model.hooks import Routing, after, before, on_neurons
 from sessions.model.opening import OpenModel
-from sessions.model.parts import ExpertSite, Site
+from sessions.model.sites import ExpertSite, Site
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 NAME = "tests_replay"
 
@@ -42,7 +42,7 @@ class LinearReplay:
     def __init__(self, opened: OpenModel, ids: Sequence[int], measure: Callable[[Tensor], Tensor]) -> None:
         self._opened, self._ids, self._measure = opened, torch.tensor([list(ids)]), measure
         self._constants: dict[Any, Tensor] = {}
-        self._recording, self._source, self._multiplier = True, Neuron(-1, -1), 1.0
+        self._recording, self._source, self._multiplier = True, Unit(-1, -1), 1.0
         self._values: dict[Any, Tensor] = {}
         self._rows: dict[Any, Routing | None] = {}
         self._output = self._scores = torch.empty(0)
@@ -50,19 +50,19 @@ class LinearReplay:
         self._clean, self._clean_output = self._values, self._output
         self._recording = False
 
-    def changes(self, source: Neuron, multiplier: float, targets: Sequence[Neuron]) -> tuple[list[float], float]:
+    def changes(self, source: Unit, multiplier: float, targets: Sequence[Unit]) -> tuple[list[float], float]:
         """How much each target's activation, and the output, change when the source alone is scaled."""
         self._source, self._multiplier = source, multiplier
         self._run()
         moved = [self._at(self._values, target) - self._at(self._clean, target) for target in targets]
         return moved, float(self._output - self._clean_output)
 
-    def _at(self, values: dict[Any, Tensor], neuron: Neuron) -> float:
+    def _at(self, values: dict[Any, Tensor], neuron: Unit) -> float:
         site, local = self._opened.anatomy.site_of(*neuron.site)
         place = self._place(site, neuron, local)
         return 0.0 if place is None else float(values[id(site)][place])
 
-    def _place(self, site: Site, neuron: Neuron, local: int) -> tuple[int, int] | None:
+    def _place(self, site: Site, neuron: Unit, local: int) -> tuple[int, int] | None:
         """Row and column of a neuron among what its site computes; None where its expert was not asked."""
         assert neuron.position is not None
         if not isinstance(site, ExpertSite):
@@ -198,7 +198,7 @@ def worst_edge(
     for source in {edge.source for edge in edges}:
         mine = [edge for edge in edges if edge.source == source]
         reached = [targets[edge.target] for edge in mine if edge.target is not None]
-        moved, output = replay.changes(Neuron(*source), 0.9, reached)
+        moved, output = replay.changes(Unit.at(source), 0.9, reached)
         shares = [change * gradient(neuron) for change, neuron in zip(moved, reached, strict=True)]
         changes = dict(zip((neuron.place for neuron in reached), shares, strict=True))
         for edge in mine:
@@ -208,7 +208,7 @@ def worst_edge(
     return size, signs
 
 
-def gradient(neuron: Neuron) -> float:
+def gradient(neuron: Unit) -> float:
     """That of the circuit's target with respect to the neuron."""
     assert neuron.attribution is not None and neuron.activation
     return neuron.attribution / neuron.activation

@@ -9,7 +9,7 @@ import torch
 
 from sessions.artifacts import now
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.training.findings import Outcome, Round, TrainingPlan, TrainingStep
 from sessions.training.recruits import Recruits
@@ -45,7 +45,7 @@ def kept(store: Store, opened: OpenModel, name: str = "round-1", *, seed: int = 
         plan=TrainingPlan(modules=("down_proj",)),
         data="",
         samples=("one", "two"),
-        suppressed=(Neuron(0, 1),) if after else (),
+        suppressed=(Unit(0, 1),) if after else (),
         outcome=outcome,
         recruited=recruits.strongest(5),
         after=after,

@@ -34,10 +34,10 @@ from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.parts import ExpertSite
+from sessions.model.sites import ExpertSite
 from sessions.model.target import Target
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import ALL, MARKS, NO_RULE, PAGE, table, tiny, tiny_tokenizer
 from tests.vocabularies import spoken
 
@@ -70,14 +70,14 @@ class Both:
     untouched: nn.Module
 
     @torch.inference_mode()
-    def logits(self, ids: Sequence[int], without: Neuron | None = None) -> Tensor:
+    def logits(self, ids: Sequence[int], without: Unit | None = None) -> Tensor:
         """Logits of every position of a text, `[seq, vocab]`, in a fresh plain pass over it alone."""
         model = copy.deepcopy(self.untouched)  # positions may be encoded by what a model has read before
         if without is not None:
             silence(self.opened, model, without)
         return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float()
 
-    def continued(self, ids: Sequence[int], without: Neuron | None = None) -> list[int]:
+    def continued(self, ids: Sequence[int], without: Unit | None = None) -> list[int]:
         """The greedy text, all of it read anew for each token."""
         text = list(ids)
         for _ in range(TOKENS):
@@ -85,7 +85,7 @@ class Both:
         return text[len(ids) :]
 
 
-def silence(opened: OpenModel, model: nn.Module, neuron: Neuron) -> None:
+def silence(opened: OpenModel, model: nn.Module, neuron: Unit) -> None:
     """Zero what a neuron writes with, in another model of the same family."""
     site, local = opened.anatomy.site_of(*neuron.site)
     names = {module: name for name, module in opened.model.named_modules()}
@@ -99,9 +99,9 @@ def silence(opened: OpenModel, model: nn.Module, neuron: Neuron) -> None:
     columns[:, local % site.d_expert if isinstance(site, ExpertSite) else local] = 0
 
 
-def neurons(opened: OpenModel) -> list[Neuron]:
+def neurons(opened: OpenModel) -> list[Unit]:
     """One of each layer, the last of a wide one, where shared experts and the like end."""
-    return [Neuron(layer, width - 1 - layer) for layer, width in enumerate(opened.anatomy.widths)]
+    return [Unit(layer, width - 1 - layer) for layer, width in enumerate(opened.anatomy.widths)]
 
 
 def encoded(ids: Sequence[int]) -> Encoded:
@@ -166,14 +166,14 @@ def effects(both: Both) -> None:
         close(found.value, clean)
         for neuron, effect in zip(some, found.effects, strict=True):
             close(effect, clean - measure(both.logits(IDS, neuron)))
-    at_place = [Neuron(neuron.layer, neuron.index, place) for neuron in some for place in (3, 18)]
+    at_place = [Unit(neuron.layer, neuron.index, place) for neuron in some for place in (3, 18)]
     last = finished(verify(both.opened, IDS, [*at_place, *some], DIFFERENCE, batch=30)).effects  # in other groups
     for number, neuron in enumerate(at_place):
         (clean, changed), _ = finished(compare(both.opened, encoded(IDS), ablating(neuron), ONE, target=DIFFERENCE))
         close(last[number], clean.target - changed.target)
 
 
-def ablating(neuron: Neuron) -> list[Condition]:
+def ablating(neuron: Unit) -> list[Condition]:
     return [Condition("baseline"), Condition("ablated", (Intervention((neuron,), 0.0),))]
 
 
@@ -198,7 +198,7 @@ def relevance(both: Both) -> None:
 
 
 def edges(both: Both) -> None:
-    sources = [Neuron(layer, 3, position) for layer in range(3) for position in (2, 19)]
+    sources = [Unit(layer, 3, position) for layer in range(3) for position in (2, 19)]
     traced = finished(trace(both.opened, IDS, DIFFERENCE, sources, 3))
     close(traced.value, both.logits(IDS)[-1, 7] - both.logits(IDS)[-1, 19])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Reported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
@@ -428,7 +428,7 @@ class Verbs:
         """
     def neurons(
         self,
-        selection: str | Neuron | Sequence[Neuron] = 'all',
+        selection: str | Unit | Sequence[Unit] = 'all',
         *,
         rows: int | None = None,
         tokens: int = 3,
@@ -440,7 +440,7 @@ class Verbs:
         strongest activation over that corpus, the token there and its firing rate are shown too.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
             rows (int | None): rows to show at most (default: the setting rows)
             tokens (int): tokens to show that each neuron pushes up and down (default 3)
 
@@ -458,12 +458,12 @@ class Verbs:
         """
     def keep(
         self,
-        selection: str | Neuron | Sequence[Neuron],
+        selection: str | Unit | Sequence[Unit],
     ) -> Narrowed:
         """Narrow the circuit to a selection.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): the neurons to keep
+            selection (str | Unit | Sequence[Unit]): the neurons to keep
 
         Returns:
             Narrowed: the smaller circuit, and how many neurons it had before. Its fields: circuit, before.
@@ -478,12 +478,12 @@ class Verbs:
         """
     def drop(
         self,
-        selection: str | Neuron | Sequence[Neuron],
+        selection: str | Unit | Sequence[Unit],
     ) -> Narrowed:
         """Leave a selection out of the circuit.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): the neurons to leave out
+            selection (str | Unit | Sequence[Unit]): the neurons to leave out
 
         Returns:
             Narrowed: the smaller circuit, and how many neurons it had before. Its fields: circuit, before.
@@ -545,7 +545,7 @@ class Verbs:
         """
     def neuron(
         self,
-        neuron: str | Neuron | Sequence[Neuron],
+        neuron: str | Unit | Sequence[Unit],
         *,
         tokens: int = 8,
         no_verify: bool = False,
@@ -559,8 +559,7 @@ class Verbs:
         latest atlas covers it, what it did over a corpus.
 
         Args:
-            neuron (str | Neuron | Sequence[Neuron]): the neuron, such as L24/N1005@41, or a selection of
-                one
+            neuron (str | Unit | Sequence[Unit]): the neuron, such as L24/N1005@41, or a selection of one
             tokens (int): tokens to show that it pushes and that it reads (default 8)
             no_verify (bool): do not measure its exact effects
 
@@ -579,7 +578,7 @@ class Verbs:
         """
     def verify(
         self,
-        selection: str | Neuron | Sequence[Neuron] = 'all',
+        selection: str | Unit | Sequence[Unit] = 'all',
         *,
         reference: str = 'zero',
         reference_seed: str | None = None,
@@ -597,7 +596,7 @@ class Verbs:
         circuit found on many prompts, effects are means over these, and so is the mean to hold at.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
             reference (str): what each is held at: zero, its mean, means:NAME, or a prompt (default "zero")
             reference_seed (str | None): the seed of that prompt (default: this prompt's)
             batch (int | None): tokens computed at once, which bounds the memory (default: 2048, or what is
@@ -618,7 +617,7 @@ class Verbs:
         """
     def edges(
         self,
-        selection: str | Neuron | Sequence[Neuron] = 'top100',
+        selection: str | Unit | Sequence[Unit] = 'top100',
         *,
         targets: int = 30,
         top: int = 20,
@@ -634,7 +633,7 @@ class Verbs:
         (whose edges are of another size than all others), and shows the flow from layer to layer.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons of the circuit take part (default:
+            selection (str | Unit | Sequence[Unit]): which neurons of the circuit take part (default:
                 top100)
             targets (int): trace edges into this many of them, the strongest (default: 30)
             top (int): edges to list, the strongest (default: 20)
@@ -823,7 +822,7 @@ class Verbs:
         """
     def ablate(
         self,
-        selection: str | Neuron | Sequence[Neuron] = 'all',
+        selection: str | Unit | Sequence[Unit] = 'all',
         *,
         at: Literal["all", "circuit"] = 'all',
         all: bool = False,
@@ -851,7 +850,7 @@ class Verbs:
         `resample=True` at its value at one position of another text, drawn with the setting rng.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
             max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
             live (bool): keep it in force in every text from now on, until release
             zero (bool): hold them at zero (default)
@@ -889,7 +888,7 @@ class Verbs:
         """
     def amplify(
         self,
-        selection: str | Neuron | Sequence[Neuron] = 'all',
+        selection: str | Unit | Sequence[Unit] = 'all',
         factor: float = 2.0,
         *,
         at: Literal["all", "circuit"] = 'all',
@@ -906,7 +905,7 @@ class Verbs:
         """Multiply neurons by a factor (2 unless given) and show what changes.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
             factor (float): the factor (default 2.0)
             max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
             live (bool): keep it in force in every text from now on, until release
@@ -938,7 +937,7 @@ class Verbs:
         """
     def shift(
         self,
-        selection: str | Neuron | Sequence[Neuron],
+        selection: str | Unit | Sequence[Unit],
         gain: float,
         *,
         at: Literal["all", "circuit"] = 'all',
@@ -958,7 +957,7 @@ class Verbs:
         row is forbidden, and the result says how often that happened.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons
+            selection (str | Unit | Sequence[Unit]): which neurons
             gain (float): how much, in the units of the activation
             max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
             live (bool): keep it in force in every text from now on, until release
@@ -990,7 +989,7 @@ class Verbs:
         """
     def set_to(
         self,
-        selection: str | Neuron | Sequence[Neuron],
+        selection: str | Unit | Sequence[Unit],
         gain: float,
         *,
         at: Literal["all", "circuit"] = 'all',
@@ -1007,7 +1006,7 @@ class Verbs:
         """Hold neurons at a value and show what changes.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons
+            selection (str | Unit | Sequence[Unit]): which neurons
             gain (float): what they are held at
             max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
             live (bool): keep it in force in every text from now on, until release
@@ -1067,7 +1066,7 @@ class Verbs:
         """
     def sweep(
         self,
-        *words: str | float | Neuron | Sequence[Neuron],
+        *words: str | float | Unit | Sequence[Unit],
         adapter: str | Sequence[str] | None = None,
         against: str | None = None,
         also: str | Sequence[str] | None = None,
@@ -1106,7 +1105,7 @@ class Verbs:
         or with wb.sweep(resume="NAME"), and ends in the same file.
 
         Args:
-            *words (str | float | Neuron | Sequence[Neuron]): a selection (default: the whole circuit), then
+            *words (str | float | Unit | Sequence[Unit]): a selection (default: the whole circuit), then
                 multipliers (default: 0 0.5 1 1.5 2)
             adapter (str | Sequence[str] | None): sweep the weight of adapters: fr, fr*0.5+es, depths:crab
             against (str | None): with `adapter`: adapters that go from 1 to 0 meanwhile
@@ -1149,7 +1148,7 @@ class Verbs:
         """
     def suppress(
         self,
-        selection: str | Neuron | Sequence[Neuron] | None = None,
+        selection: str | Unit | Sequence[Unit] | None = None,
     ) -> WorkingSet:
         """Hold neurons at zero in everything the session does, until they are released.
 
@@ -1158,8 +1157,7 @@ class Verbs:
         suppressed neuron leaves it at zero.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron] | None): which neurons (default: show what is in
-                force)
+            selection (str | Unit | Sequence[Unit] | None): which neurons (default: show what is in force)
 
         Returns:
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
@@ -1176,14 +1174,14 @@ class Verbs:
         """
     def release(
         self,
-        selection: str | Neuron | Sequence[Neuron],
+        selection: str | Unit | Sequence[Unit],
     ) -> WorkingSet:
         """End suppression and live interventions of neurons.
 
         release all ends everything that is in force, whatever the circuit.
 
         Args:
-            selection (str | Neuron | Sequence[Neuron]): which neurons, or all
+            selection (str | Unit | Sequence[Unit]): which neurons, or all
 
         Returns:
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
@@ -1860,7 +1858,7 @@ class Verbs:
         """
     def atlas_show(
         self,
-        neuron: str | Neuron | Sequence[Neuron],
+        neuron: str | Unit | Sequence[Unit],
         *,
         name: str | None = None,
         rows: int | None = None,
@@ -1869,7 +1867,7 @@ class Verbs:
         """Show a neuron's extremes over the corpus of an atlas, each in its context.
 
         Args:
-            neuron (str | Neuron | Sequence[Neuron]): the neuron
+            neuron (str | Unit | Sequence[Unit]): the neuron
             name (str | None): the atlas to read (default: the model's latest)
             rows (int | None): maxima of each sign to show (default: the setting rows)
             force (bool): use the atlas even if it was made on another model
@@ -2039,7 +2037,7 @@ class Verbs:
     def means_show(
         self,
         name: str,
-        selection: str | Neuron | Sequence[Neuron] | None = None,
+        selection: str | Unit | Sequence[Unit] | None = None,
         *,
         rows: int | None = None,
         force: bool = False,
@@ -2048,7 +2046,7 @@ class Verbs:
 
         Args:
             name (str): the name they were saved under
-            selection (str | Neuron | Sequence[Neuron] | None): these neurons (default: the strongest)
+            selection (str | Unit | Sequence[Unit] | None): these neurons (default: the strongest)
             rows (int | None): neurons to show at most (default: the setting rows)
             force (bool): show them even if they were taken on another model
 
@@ -3243,7 +3241,7 @@ class Verbs:
     def expect(
         self,
         subject: str,
-        *words: str | float | Neuron | Sequence[Neuron],
+        *words: str | float | Unit | Sequence[Unit],
     ) -> Expected:
         """Check a statement about the session; a command file stops where one is false.
 
@@ -3263,8 +3261,7 @@ class Verbs:
             subject (str): text, baseline, prob, top, circuit.size, circuit.target, circuit.conservation,
                 circuit.name, evaluate.accuracy, evaluate.baseline, evaluate.difference, evaluate.p,
                 evaluate.perplexity, prompt.tokens, model, or a part of a result
-            *words (str | float | Neuron | Sequence[Neuron]): a comparison and a value: contains Austin, >=
-                50
+            *words (str | float | Unit | Sequence[Unit]): a comparison and a value: contains Austin, >= 50
 
         Returns:
             Expected: a statement that holds, and the value that it was checked against. Its fields:

@@ -60,11 +60,11 @@ def default_of(verb: Verb, param: click.Parameter) -> Any:
 _TYPES: tuple[tuple[Any, str], ...] = (
     (Whole, "int"),
     ((Real, NumberWord, Gain), "float"),
-    (SelectionWord, "str | Neuron | Sequence[Neuron]"),
+    (SelectionWord, "str | Unit | Sequence[Unit]"),
     (OutputFile, "str | Path"),
     ((FileName, Prompts), "str | Path | Sequence[str | dict[str, Any]]"),
     ((Layers, Positions), "str | int | tuple[int, int] | range"),
-    ((SweptWord, Statement), "str | float | Neuron | Sequence[Neuron]"),
+    ((SweptWord, Statement), "str | float | Unit | Sequence[Unit]"),
     (SettingValue, "str | float | bool"),
 )
 

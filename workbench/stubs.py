@@ -21,7 +21,7 @@ def stub() -> str:
     for verb in VERBS.values():
         for kind in verb.results():
             modules[kind.__module__].add(kind.__name__)
-    modules["sessions.model.units"].add("Neuron")
+    modules["sessions.model.units"].add("Unit")
     imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
     methods = [line for verb in VERBS.values() for line in _method(verb)]
     heads = dict.fromkeys(verb.head for verb in VERBS.values() if verb.head != verb.name)

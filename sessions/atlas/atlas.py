@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sessions.errors import ArtifactError, UsageError
 from sessions.files.tensor_file import TensorBytes, Tensors
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
@@ -185,11 +185,11 @@ class Atlas:
             raise UsageError(f"{self.called} says nothing of layer {number}", f"it has {runs}")
         return self.layers[number]
 
-    def covers(self, neuron: Neuron) -> bool:
+    def covers(self, neuron: Unit) -> bool:
         """Whether it has a neuron."""
         return neuron.layer in self.layers and neuron.index < self.layers[neuron.layer].width
 
-    def maxima(self, neuron: Neuron) -> tuple[Maximum, ...]:
+    def maxima(self, neuron: Unit) -> tuple[Maximum, ...]:
         """Where a neuron was highest, the highest first: `k` of them, or as many positions as it was computed at.
 
         Raises:
@@ -198,12 +198,12 @@ class Atlas:
         layer, index = self._column(neuron)
         return self._read(layer.high[:, index], layer.high_at[:, index])
 
-    def minima(self, neuron: Neuron) -> tuple[Maximum, ...]:
+    def minima(self, neuron: Unit) -> tuple[Maximum, ...]:
         """Where it was lowest, the lowest first. Raises `UsageError` as `maxima`."""
         layer, index = self._column(neuron)
         return self._read(layer.low[:, index], layer.low_at[:, index])
 
-    def strongest(self, neuron: Neuron, by: By = "magnitude") -> Maximum | None:
+    def strongest(self, neuron: Unit, by: By = "magnitude") -> Maximum | None:
         """Where it was furthest from 0 or, by "positive", highest; None where it was never computed. Raises
         `UsageError` as `maxima`."""
         if by == "positive":
@@ -212,7 +212,7 @@ class Atlas:
             (*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda maximum: abs(maximum.value), default=None
         )
 
-    def _column(self, neuron: Neuron) -> tuple[AtlasLayer, int]:
+    def _column(self, neuron: Unit) -> tuple[AtlasLayer, int]:
         layer = self.layer(neuron.layer)
         if not neuron.index < layer.width:
             raise UsageError(

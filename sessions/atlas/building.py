@@ -32,8 +32,9 @@ from sessions.model.finite import not_finite
 from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, only_to, watched
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
+from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.sites import DenseSite, ExpertSite, Site
 from sessions.model.texts import special_ids
 from sessions.model.tokens import plain_ids, token_text
 from sessions.texts.corpus import Corpus, Survey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Peak(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     share and value; `high` and `low` its highest and lowest activations, the extreme ones first.
     """
 
-    neuron: Neuron
+    neuron: Unit
     atlas: str
     corpus: str
     documents: int
@@ -46,7 +46,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 class TopRow(Struct, frozen=True, kw_only=True):
     """A neuron by its strongest activation, and the tokens it pushes up there."""
 
-    neuron: Neuron
+    neuron: Unit
     peak: Peak
     mean: float
     std: float
@@ -61,7 +61,7 @@ class QuietRow(Struct, frozen=True, kw_only=True):
     `silent`, None if that is 0. `up` and `down` are the tokens that it pushes where its activation is positive.
     """
 
-    neuron: Neuron
+    neuron: Unit
     largest: float
     mean: float
     silent: float | None = None

@@ -15,10 +15,10 @@ import numpy as np
 from sessions.atlas.atlas import QUANTILES, Atlas, By, Maximum
 from sessions.atlas.findings import Peak, Profile
 from sessions.files.json_text import readable
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
-def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:
+def profile(atlas: Atlas, neuron: Unit, most: int | None = None) -> Profile:
     """A neuron over the corpus, with at most `most` maxima of each sign.
 
     Raises:
@@ -27,7 +27,7 @@ def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:
     high, low = atlas.maxima(neuron)[:most], atlas.minima(neuron)[:most]
     layer, index = atlas.layer(neuron.layer), neuron.index
     return Profile(
-        neuron=Neuron(*neuron.site),
+        neuron=Unit(*neuron.site),
         atlas=atlas.name,
         corpus=atlas.about.corpus,
         documents=atlas.about.documents,
@@ -54,7 +54,7 @@ def peak(maximum: Maximum) -> Peak:
     )
 
 
-def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> list[tuple[Neuron, Maximum]]:
+def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> list[tuple[Unit, Maximum]]:
     """The neurons of a layer with the largest |activation|, the largest first, each with its signed activation.
 
     By "positive", those with the highest activation, without neurons that were never above 0.
@@ -65,13 +65,13 @@ def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> lis
     largest = atlas.layer(layer).by(by)
     rows = []
     for index in np.argsort(-largest, kind="stable")[:count].tolist():
-        maximum = atlas.strongest(Neuron(layer, index), by)
+        maximum = atlas.strongest(Unit(layer, index), by)
         if maximum is not None and (by == "magnitude" or maximum.value > 0):
-            rows.append((Neuron(layer, index, activation=maximum.value), maximum))
+            rows.append((Unit(layer, index, activation=maximum.value), maximum))
     return rows
 
 
-def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Neuron, ...]:
+def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Unit, ...]:
     """The first `count` neurons of all layers by their largest |activation| or, by "positive", their highest one.
 
     The largest come first, or the smallest with `quietest`. Neurons that were never computed are left out; by
@@ -84,7 +84,7 @@ def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnit
     values = np.concatenate([largest[there] for _, largest, there in layers])
     places = np.concatenate([np.stack([np.full_like(there, number), there], 1) for number, _, there in layers])
     order = np.argsort(values if quietest else -values, kind="stable")[:count]
-    return tuple(Neuron(layer, index) for layer, index in places[order].tolist())
+    return tuple(Unit(layer, index) for layer, index in places[order].tolist())
 
 
 def reference(atlas: Atlas) -> bytes:
@@ -93,7 +93,7 @@ def reference(atlas: Atlas) -> bytes:
     by_neuron: dict[str, dict[str, Any]] = {}
     for number, layer in atlas.layers.items():
         for index in range(layer.width):
-            maximum = atlas.strongest(Neuron(number, index), "positive")
+            maximum = atlas.strongest(Unit(number, index), "positive")
             if maximum is not None:
                 by_neuron[str(index) if len(atlas.layers) == 1 else f"L{number}/N{index}"] = {
                     "text_index": maximum.document,

@@ -31,8 +31,8 @@ from sessions.model.generation import Decoding, GeneratedRow, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.sites import Site
 from sessions.model.texts import special_ids, text_of
 
 Region = Literal["prompt", "thought", "answer"]

@@ -28,7 +28,7 @@ from sessions.directions.vector import Vector, cosine, length
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: How many random circuits the control averages over.
 DRAWS = 5
@@ -100,7 +100,7 @@ def overlap(
     lying = {site: value for value, site in along}
     strongest = list(attribution_by_neuron(circuit).items())[:top]
     possible = sum(layer in vector.directions for (layer, _), _ in strongest)
-    both = [Aligned(Neuron(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
+    both = [Aligned(Unit(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
     return TopOverlap(
         top=top,
         along=len(along),

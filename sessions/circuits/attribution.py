@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sessions.errors import ModelError
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Reference:
             tuple(activation[back.clamp(-len(activation), -1)] for activation in self.activations), self.embedded
         )
 
-    def at(self, anatomy: Anatomy, neuron: Neuron) -> float:
+    def at(self, anatomy: Anatomy, neuron: Unit) -> float:
         """The reference activation of a neuron: at its position, or the mean over positions; NaN where unknown."""
         number, local = place_of(anatomy, neuron)
         values = self.activations[number][..., local]
@@ -111,7 +111,7 @@ class Reference:
         return float(values[max(neuron.position, -len(values)) if self.from_end else neuron.position])
 
 
-def place_of(anatomy: Anatomy, neuron: Neuron) -> tuple[int, int]:
+def place_of(anatomy: Anatomy, neuron: Unit) -> tuple[int, int]:
     """The site of a neuron, counted in the order of the layers, and the neuron's number there."""
     site, local = anatomy.site_of(neuron.layer, neuron.index)
     before = sum(len(layer.sites) for layer in anatomy.layers[: neuron.layer])

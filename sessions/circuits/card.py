@@ -20,13 +20,13 @@ from sessions.circuits.verification import verify
 from sessions.events import Steps
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: How many positions have their exact effect measured, strongest attribution first.
 MEASURED = 48
 
 
-def moments(attribution: Attribution, tokens: Sequence[str], neuron: Neuron) -> tuple[Moment, ...]:
+def moments(attribution: Attribution, tokens: Sequence[str], neuron: Unit) -> tuple[Moment, ...]:
     """The neuron's activation and attribution at each position that it was computed at, in order.
 
     In a mixture of experts these are the positions that were sent to its expert.
@@ -51,13 +51,13 @@ def moments(attribution: Attribution, tokens: Sequence[str], neuron: Neuron) -> 
 def effects(
     opened: OpenModel,
     ids: Sequence[int],
-    neuron: Neuron,
+    neuron: Unit,
     target: Target,
     positions: Sequence[int],
     cancel: Cancel | None = None,
 ) -> Steps[tuple[dict[int, float], float]]:
     """The exact effect of ablating the neuron to zero: at each of some positions alone, and at all at once."""
-    places = [*(Neuron(neuron.layer, neuron.index, position) for position in positions), Neuron(*neuron.site)]
+    places = [*(Unit(neuron.layer, neuron.index, position) for position in positions), Unit(*neuron.site)]
     verified = yield from verify(opened, ids, places, target, cancel=cancel)
     *by_position, everywhere = verified.effects
     return dict(zip(positions, by_position, strict=True)), everywhere

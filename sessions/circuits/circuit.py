@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from sessions.errors import UsageError
 from sessions.model.info import Prompt
 from sessions.model.target import Target
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 from sessions.texts.prompt_files import PromptRecord
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     value are then means over the prompts, unless `chosen` says otherwise.
     """
 
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[Unit, ...]
     prompt: Prompt
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
@@ -83,7 +83,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     def __len__(self) -> int:
         return len(self.neurons)
 
-    def top(self, n: int) -> tuple[Neuron, ...]:
+    def top(self, n: int) -> tuple[Unit, ...]:
         """The n neurons with the largest |attribution|."""
         return self.neurons[:n]
 
@@ -125,7 +125,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
             return ""
         return self.tokens[position]
 
-    def share(self, neuron: Neuron) -> float | None:
+    def share(self, neuron: Unit) -> float | None:
         """The neuron's attribution as a fraction of the target's value; None where that is 0."""
         if neuron.attribution is None or self.target.value == 0:
             return None
@@ -139,6 +139,6 @@ class Circuit(Struct, frozen=True, kw_only=True):
         neurons = tuple(structs.replace(neuron, effect=known.get(neuron.place)) for neuron in self.neurons)
         return structs.replace(self, neurons=neurons, held=held)
 
-    def with_neurons(self, neurons: tuple[Neuron, ...], chosen: str) -> Circuit:
+    def with_neurons(self, neurons: tuple[Unit, ...], chosen: str) -> Circuit:
         """The same circuit with other neurons, without its name, since it was not saved like this."""
         return structs.replace(self, neurons=neurons, chosen=chosen, name="")

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Sizes at which the strongest neurons of both circuits are compared.
 STRONGEST = (10, 50, 100)
@@ -56,7 +56,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     overlaps: tuple[Overlap, ...]
     held: tuple[float | None, float | None]
     ranks: Agreement | None
-    only: tuple[tuple[Neuron, ...], tuple[Neuron, ...]]
+    only: tuple[tuple[Unit, ...], tuple[Unit, ...]]
 
 
 def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparison:
@@ -106,6 +106,6 @@ def _agreed(pairs: Sequence[tuple[float | None, float | None]]) -> Agreement | N
 
 def _only(
     ours: Mapping[tuple[int, int], float | None], theirs: Mapping[tuple[int, int], float | None]
-) -> tuple[Neuron, ...]:
+) -> tuple[Unit, ...]:
     missing = [(site, value) for site, value in ours.items() if site not in theirs]
-    return tuple(Neuron(layer, index, None, value) for (layer, index), value in missing[:NAMED])
+    return tuple(Unit(layer, index, None, value) for (layer, index), value in missing[:NAMED])

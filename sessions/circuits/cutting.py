@@ -22,9 +22,9 @@ from sessions.circuits.rules import behind_the_head, half, linearised
 from sessions.model.hooks import after, before, on_neurons, together, watched_back
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
-from sessions.model.parts import DenseSite, ExpertSite, Site
+from sessions.model.sites import DenseSite, ExpertSite, NeuronSite
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.model.weights import dense_columns
 
 
@@ -33,7 +33,7 @@ class Spot:
     """A neuron and its row and column in the activations of its site. The row is None where the token was not sent to
     the neuron's expert: nothing was computed there, and all its edges are 0."""
 
-    neuron: Neuron
+    neuron: Unit
     row: int | None = None
     column: int = 0
 
@@ -148,7 +148,7 @@ class Cut:
         self.scores = output
         return output
 
-    def _at(self, site: Site, sources: list[int], targets: list[int]) -> Iterator[Any]:
+    def _at(self, site: NeuronSite, sources: list[int], targets: list[int]) -> Iterator[Any]:
         """The hooks of one site: on its input, its neurons and its output."""
         read: list[Tensor] = []
         spots = [self.sources[number] for number in sources]
@@ -180,7 +180,7 @@ class Cut:
         if spots and isinstance(site, DenseSite):
             yield after(site.down, writing)
 
-    def _share(self, site: Site, activations: Tensor, targets: list[int], read: Tensor) -> None:
+    def _share(self, site: NeuronSite, activations: Tensor, targets: list[int], read: Tensor) -> None:
         spots = [self.targets[number] for number in targets]
         flat = activations.reshape(-1, activations.shape[-1])
         here = flat[[spot.row for spot in spots], [spot.column for spot in spots]]

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from sessions.circuits.flow import Edge, Flow, Inflow
 from sessions.model.target import Target
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 
 #: How many edges a tree follows at each depth: into the output, then into each of their sources, and so on.
 BREADTH = (6, 2, 1)
@@ -101,13 +101,13 @@ def dot(flow: Flow, target: Target, tokens: Sequence[str], most: int) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _order(place: Place) -> tuple[int, int, int]:
-    layer, index, position = place
-    return layer, -1 if position is None else position, index
+def _order(place: Place) -> tuple[int, int, str, int]:
+    layer, index, position, kind = place
+    return layer, -1 if position is None else position, kind, index
 
 
 def _name(place: Place) -> str:
-    return str(Neuron(*place))
+    return str(Unit.at(place))
 
 
 def _token(place: Place, tokens: Sequence[str]) -> str:

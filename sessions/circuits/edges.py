@@ -46,10 +46,10 @@ from sessions.model.finite import locating
 from sessions.model.hooks import watched
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
-from sessions.model.parts import DenseSite
+from sessions.model.sites import DenseSite
 from sessions.model.target import Target
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: The method whose attributions the edges decompose, with its first rule for attention.
 BY = Relp()
@@ -69,8 +69,8 @@ class Traced:
     activations of this pass.
     """
 
-    sources: tuple[Neuron, ...]
-    targets: tuple[Neuron, ...]
+    sources: tuple[Unit, ...]
+    targets: tuple[Unit, ...]
     value: float
     weights: Tensor
     relevance: tuple[float, ...]
@@ -91,8 +91,8 @@ def trace(
     opened: OpenModel,
     ids: Sequence[int],
     target: Target,
-    sources: Sequence[Neuron],
-    targets: Sequence[Neuron] | int = TARGETS,
+    sources: Sequence[Unit],
+    targets: Sequence[Unit] | int = TARGETS,
     *,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -152,7 +152,7 @@ def edges_of(
     opened: OpenModel,
     ids: Sequence[int],
     circuit: Circuit,
-    neuron: Neuron,
+    neuron: Unit,
     *,
     targets: int = TARGETS,
     cancel: Cancel | None = None,
@@ -197,12 +197,12 @@ def check_circuit(circuit: Circuit) -> None:
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
 
 
-def _at(neuron: Neuron) -> int:
+def _at(neuron: Unit) -> int:
     assert neuron.position is not None
     return neuron.position
 
 
-def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron]) -> None:
+def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Unit]) -> None:
     anatomy = opened.anatomy
     BY.check_model(anatomy)
     for neuron in neurons:
@@ -224,7 +224,7 @@ def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
         raise NotFinite(f"an edge is not finite in {opened.info.dtype}", "open the model with --dtype float32")
 
 
-def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
+def _spots(attribution: Attribution, neurons: Sequence[Unit]) -> list[Spot]:
     """The neurons with their rows and columns, activations and attributions."""
     spots = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
     of_layer: defaultdict[int, list[int]] = defaultdict(list)

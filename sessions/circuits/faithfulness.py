@@ -41,9 +41,9 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 
-Ranking = Sequence[Neuron]
+Ranking = Sequence[Unit]
 """Distinct neurons, the most important first. Either all have positions, counted from the end of a prompt, or none."""
 
 
@@ -132,7 +132,7 @@ def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
-def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron, ...]:
+def ranked(neurons: Sequence[Unit], length: int | None = None) -> tuple[Unit, ...]:
     """Neurons in their order as a ranking; a duplicate keeps its better rank.
 
     The ranking has positions if all neurons have them, counted from the end or in a prompt of `length` tokens.
@@ -142,17 +142,17 @@ def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron
     ]
     if any(neuron.position is None or neuron.position >= 0 for neuron in anchored):
         anchored = [structs.replace(neuron, position=None) for neuron in anchored]
-    first: dict[Place, Neuron] = {}
+    first: dict[Place, Unit] = {}
     for neuron in anchored:
         first.setdefault(neuron.place, neuron)
     return tuple(first.values())
 
 
-def _from_end(neuron: Neuron, length: int) -> Neuron:
+def _from_end(neuron: Unit, length: int) -> Unit:
     return structs.replace(neuron, position=(neuron.counted(length).position or 0) - length)
 
 
-def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
+def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Unit, ...]:
     """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
     left: dict[tuple[int, int | None], list[int]] = {}
@@ -161,7 +161,7 @@ def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
         where = neuron.layer, neuron.position
         if where not in left:
             left[where] = torch.randperm(anatomy.widths[neuron.layer], generator=generator).tolist()
-        others.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
+        others.append(Unit(neuron.layer, left[where].pop(), neuron.position))
     return tuple(others)
 
 

@@ -30,11 +30,11 @@ from sessions.files import json_text
 from sessions.files.json_text import named, without_mark
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.
 MAPPINGS = ("neurons", "circuit", "attributions")
-COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activation", "effect")
+COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activation", "effect", "kind")
 
 # Nine digits are beyond any model, and far from what a file could overflow.
 _KEY = re.compile(r"\s*([0-9]{1,9})\s*,\s*(-1|[0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
@@ -124,6 +124,7 @@ def write_csv(circuit: Circuit) -> str:
                 share,
                 neuron.activation,
                 neuron.effect,
+                neuron.kind,
             )
         )
     return table.getvalue()
@@ -180,7 +181,7 @@ def _attributions(fields: dict[str, Any], source: str) -> dict[str, Any]:
     return entries
 
 
-def _neuron(key: str, value: Any, source: str) -> Neuron:
+def _neuron(key: str, value: Any, source: str) -> Unit:
     match = _KEY.fullmatch(key)
     if match is None:
         raise ArtifactError(
@@ -188,7 +189,7 @@ def _neuron(key: str, value: Any, source: str) -> Neuron:
             "a key is layer,position,neuron, each a whole number from 0; position -1 is none: 24,41,1005",
         )
     layer, position, index = (int(number) for number in match.groups())
-    return Neuron(layer, index, None if position == -1 else position, _number(value, f"'{key}'", source))
+    return Unit(layer, index, None if position == -1 else position, _number(value, f"'{key}'", source))
 
 
 def _number(value: Any, what: str, source: str) -> float:
@@ -216,7 +217,9 @@ def _text(fields: dict[str, Any], name: str, source: str) -> str:
     return text
 
 
-def _key(neuron: Neuron, circuit: Circuit) -> str:
+def _key(neuron: Unit, circuit: Circuit) -> str:
+    if neuron.kind != "neuron":
+        raise ArtifactError(f"{neuron} is no neuron, and the reference format has neurons only", "export as json or csv")
     position = -1 if neuron.position is None else neuron.position
     if neuron.position is not None and position < 0:
         position += len(circuit.ids)

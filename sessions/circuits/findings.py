@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Moment(Struct, frozen=True):
@@ -24,5 +24,5 @@ class LayerMeans(Struct, frozen=True, kw_only=True):
     layer: int
     neurons: int
     size: float
-    strongest: Neuron
+    strongest: Unit
     mean: float

@@ -30,13 +30,13 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 def mean_effects(
     opened: OpenModel,
     cases: Sequence[Case],
-    neurons: Sequence[Neuron],
+    neurons: Sequence[Unit],
     *,
     values: Sequence[float] | None = None,
     batch: int | None = None,

@@ -29,7 +29,7 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 _ABOUT = "about"
 
@@ -76,23 +76,23 @@ class Means:
         """The same means with the fields of a file's header."""
         return replace(self, name=name, model=model, fingerprint=fingerprint)
 
-    def of(self, neuron: Neuron) -> float:
+    def of(self, neuron: Unit) -> float:
         """The mean of a neuron over all positions."""
         return float(self.layers[neuron.layer][neuron.index])
 
-    def strongest(self, count: int) -> list[Neuron]:
+    def strongest(self, count: int) -> list[Unit]:
         """The neurons of all layers with the largest |mean|, the largest first."""
         pairs = [
             (-abs(float(values[index])), layer, index)
             for layer, values in enumerate(self.layers)
             for index in values.abs().topk(min(count, len(values))).indices.tolist()
         ]
-        return [Neuron(layer, index) for _, layer, index in sorted(pairs)[:count]]
+        return [Unit(layer, index) for _, layer, index in sorted(pairs)[:count]]
 
     def of_layer(self, layer: int) -> LayerMeans:
         """A summary of the means of a layer."""
         values = self.layers[layer]
-        strongest = Neuron(layer, int(values.abs().argmax()))
+        strongest = Unit(layer, int(values.abs().argmax()))
         return LayerMeans(
             layer=layer,
             neurons=len(values),

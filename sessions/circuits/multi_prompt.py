@@ -38,10 +38,11 @@ from sessions.events import Progress, Steps
 from sessions.model.finite import locating
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Anatomy, Site
+from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.sites import Site
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 Aggregate = Literal["magnitude", "mean", "max", "share"]
 #: Aggregates that only rank neurons; the attribution shown is the mean.
@@ -270,7 +271,7 @@ class Aggregated:
         """Mean over the prompts of Σ |attribution| over positions, where this is summed."""
         return [sums.size / self._prompts for sums in self._sums]
 
-    def mean_of(self, neuron: Neuron) -> float:
+    def mean_of(self, neuron: Unit) -> float:
         """Mean attribution of a neuron, at its position counted from the end."""
         number, local = place_of(self._anatomy, neuron)
         return float(self._sums[number].total[neuron.position or -1, local]) / self._prompts

@@ -29,7 +29,8 @@ from sessions.errors import NotFinite
 from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends
-from sessions.model.parts import Anatomy, ExpertSite, Site
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite, Site
 from sessions.model.tokens import last_positions
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from sessions.circuits.attribution import Attribution, SiteRelevance
 from sessions.errors import UsageError
 from sessions.model.homes import widest
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _leave_out(site: SiteRelevance, index: int, counted: Tensor) -> int:
     return int((rows & counted).sum())
 
 
-def choose(ranked: Candidates, choice: CircuitSize, target: float) -> tuple[Neuron, ...]:
+def choose(ranked: Candidates, choice: CircuitSize, target: float) -> tuple[Unit, ...]:
     """The chosen neurons, strongest |attribution| first.
 
     Args:
@@ -208,9 +208,9 @@ def _wanted(strength: Tensor, ranked: Candidates, choice: CircuitSize, target: f
     return int(keep.sum())
 
 
-def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -> tuple[Neuron, ...]:
-    """Entries as `Neuron`s, with values read one site at a time."""
-    ranked: list[tuple[int, Neuron]] = []
+def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -> tuple[Unit, ...]:
+    """Entries as `Unit`s, with values read one site at a time."""
+    ranked: list[tuple[int, Unit]] = []
     for number, site in enumerate(sites):
         ranks = (entries.site[:wanted] == number).nonzero()[:, 0]
         if not len(ranks):
@@ -225,5 +225,5 @@ def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -
             site.activation[rows, columns].tolist(),
             strict=True,
         )
-        ranked += [(rank, Neuron(site.layer, index, at, value, act)) for rank, index, at, value, act in gathered]
+        ranked += [(rank, Unit(site.layer, index, at, value, act)) for rank, index, at, value, act in gathered]
     return tuple(neuron for _, neuron in sorted(ranked, key=lambda pair: pair[0]))

@@ -3,12 +3,13 @@
     selection  =  term { operator term }          read from left to right
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
     term       =  "(" selection ")"
-               |  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
+               |  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L5/H3 | L3/E5 | recruits:ROUND[:N]
+               |  L24/*  |  L9-26/*  all neurons of layers, L24/H*  L0-5/H*  all heads, L3/E*  all experts
                |  preset:NAME[:PART]  |  atlas:NAME:topN  |  atlas:NAME:positiveN  |  atlas:NAME:quietN
                |  quiet:LAST[:N]
                |  name of a saved circuit
 
-When sets are compared, a neuron without a position stands for the neuron at every position. A name may contain "-": a
+When sets are compared, a unit without a position stands for the unit at every position. A name may contain "-": a
 word that is the name of a saved circuit is not read as a difference.
 """
 
@@ -19,17 +20,17 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.cancel import look
 from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
-from sessions.model.units import Neuron, Place
+from sessions.model.units import KINDS, Kind, Place, Unit
 
 # No model needs nine digits; a word with more matches none of these.
 _N = r"[0-9]{1,9}(?![0-9])"
-_LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/\*(?:@(-?{_N}))?", re.IGNORECASE)
-_NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
+_LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/([NHE]?)\*(?:@(-?{_N}))?", re.IGNORECASE)
+_UNIT = re.compile(rf"L{_N}(?:/[NHE]|#){_N}(?:@-?{_N})?", re.IGNORECASE)
 _TOP = re.compile(rf"top({_N})", re.IGNORECASE)
 #: The recruits of a round of training, by its number or its name, and how many of the strongest.
 _RECRUITS = re.compile(
@@ -56,7 +57,7 @@ OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
 #: Deepest nesting of parentheses.
 DEEPEST = 20
 
-HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
+HINT = "for example: top10, all, L24/N1005@41, L5/H3, L9-26/*, or the name of a saved circuit"
 
 
 class Term(Struct, frozen=True):
@@ -74,11 +75,11 @@ class Selection(Struct, frozen=True):
     """The selected neurons. `pinned` are the places whose position the user wrote; `length` is that of the prompt."""
 
     text: str
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[Unit, ...]
     pinned: frozenset[Place] = frozenset()
     length: int = 0
 
-    def spread(self, scope: str) -> tuple[Neuron, ...]:
+    def spread(self, scope: str) -> tuple[Unit, ...]:
         """The neurons to intervene on. With scope "all", only positions that the user wrote are kept; with "circuit",
         those of the circuit are kept as well. Positions counted from the end are those of the prompt.
 
@@ -86,10 +87,7 @@ class Selection(Struct, frozen=True):
             UsageError: a neuron has a position that the prompt does not have.
         """
         everywhere = scope != "circuit"
-        kept = [
-            Neuron(n.layer, n.index) if everywhere and n.place not in self.pinned else n.counted(self.length)
-            for n in self.neurons
-        ]
+        kept = [n.bare if everywhere and n.place not in self.pinned else n.counted(self.length) for n in self.neurons]
         outside = next((n for n in kept if self.length and not 0 <= (n.position or 0) < self.length), None)
         if outside is not None:
             raise UsageError(
@@ -98,7 +96,7 @@ class Selection(Struct, frozen=True):
             )
         return tuple({neuron.place: neuron for neuron in kept}.values())
 
-    def within(self, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
+    def within(self, neurons: Iterable[Unit]) -> tuple[Unit, ...]:
         """Those of `neurons` that the selection covers, in their own order."""
         return tuple(_both(neurons, self.neurons))
 
@@ -106,11 +104,11 @@ class Selection(Struct, frozen=True):
 class Surroundings(Struct, frozen=True):
     """What a selection is resolved against.
 
-    `widths` counts the neurons of each layer (empty without a model), `length` the tokens of the text (0 without one,
-    or with several). `names` are the saved circuits, `read` loads one. `suppressed` is what is held at zero, `quiet`
-    what `quiet` found last. `recruits` loads those of a round: a number of them or, for None, the round's own number.
-    `preset` loads the neurons of a preset or of a named part; `atlas` loads a number of neurons from the "top",
-    "positive" or "quiet" end of an atlas.
+    `widths` counts the neurons of each layer, `heads` and `experts` these (all empty without a model). `length` counts
+    the tokens of the text (0 without one, or with several). `names` are the saved circuits, `read` loads one.
+    `suppressed` is what is held at zero, `quiet` what `quiet` found last. `recruits` loads those of a round: a number
+    of them or, for None, the round's own number. `preset` loads the neurons of a preset or of a named part; `atlas`
+    loads a number of neurons from the "top", "positive" or "quiet" end of an atlas.
     """
 
     circuit: Circuit | None
@@ -118,11 +116,17 @@ class Surroundings(Struct, frozen=True):
     length: int
     names: tuple[str, ...]
     read: Callable[[str], Circuit]
-    suppressed: tuple[Neuron, ...] = ()
-    recruits: Callable[[str, int | None], tuple[Neuron, ...]] | None = None
-    preset: Callable[[str, str | None], tuple[Neuron, ...]] | None = None
-    atlas: Callable[[str, str, int], tuple[Neuron, ...]] | None = None
-    quiet: tuple[Neuron, ...] = ()
+    suppressed: tuple[Unit, ...] = ()
+    recruits: Callable[[str, int | None], tuple[Unit, ...]] | None = None
+    preset: Callable[[str, str | None], tuple[Unit, ...]] | None = None
+    atlas: Callable[[str, str, int], tuple[Unit, ...]] | None = None
+    quiet: tuple[Unit, ...] = ()
+    heads: tuple[int, ...] = ()
+    experts: tuple[int, ...] = ()
+
+    def counts(self, kind: Kind) -> tuple[int, ...]:
+        """The number of units of a kind in each layer."""
+        return {"neuron": self.widths, "head": self.heads, "expert": self.experts}[kind]
 
 
 def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tuple[Term, ...]:
@@ -170,7 +174,7 @@ def _past_blanks(text: str, at: int) -> int:
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
-    for pattern in (_LAYERS, _NEURON, _RECRUITS, _PRESET, _ATLAS, _QUIET):
+    for pattern in (_LAYERS, _UNIT, _RECRUITS, _PRESET, _ATLAS, _QUIET):
         match = pattern.match(text, at)
         if match:
             return match.end()
@@ -221,15 +225,15 @@ def resolve(text: str, around: Surroundings) -> Selection:
     names, places = frozenset(around.names), cache(lambda: _places(around))
     chosen, pinned = _joined(terms(text, lambda word: word in names), around, places)
     if not chosen:
-        raise UsageError(f"'{_said(text)}' selects no neuron", HINT)
+        raise UsageError(f"'{_said(text)}' selects no unit", HINT)
     return Selection(text, tuple(chosen.values()), frozenset(pinned), around.length)
 
 
 def _joined(
-    found: Iterable[Term], around: Surroundings, places: Callable[[], dict[Place, Neuron]]
-) -> tuple[dict[Place, Neuron], set[Place]]:
+    found: Iterable[Term], around: Surroundings, places: Callable[[], dict[Place, Unit]]
+) -> tuple[dict[Place, Unit], set[Place]]:
     """The neurons of several terms, joined by their operators, and the places whose position the user wrote."""
-    chosen: dict[Place, Neuron] = {}
+    chosen: dict[Place, Unit] = {}
     pinned: set[Place] = set()
     for term in found:
         look()
@@ -248,31 +252,29 @@ def _joined(
     return chosen, pinned
 
 
-def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuron]:
+def _both(neurons: Iterable[Unit], others: Iterable[Unit]) -> Iterator[Unit]:
     """Those of `neurons` that are among `others`; where one of the two has no position, any position fits."""
-    positions: dict[tuple[int, int], set[int | None]] = {}
+    positions: dict[Place, set[int | None]] = {}
     for other in others:
-        positions.setdefault(other.site, set()).add(other.position)
+        positions.setdefault(other.anywhere, set()).add(other.position)
     for neuron in neurons:
-        known = positions.get(neuron.site)
+        known = positions.get(neuron.anywhere)
         if known is not None and (neuron.position is None or None in known or neuron.position in known):
             yield neuron
 
 
-def _places(around: Surroundings) -> dict[Place, Neuron]:
+def _places(around: Surroundings) -> dict[Place, Unit]:
     """The neurons of the session's circuit by their places."""
     return {} if around.circuit is None else {neuron.place: neuron for neuron in reversed(around.circuit.neurons)}
 
 
-def _term(
-    text: str, around: Surroundings, places: Callable[[], dict[Place, Neuron]]
-) -> tuple[tuple[Neuron, ...], bool]:
+def _term(text: str, around: Surroundings, places: Callable[[], dict[Place, Unit]]) -> tuple[tuple[Unit, ...], bool]:
     """The neurons of one term, with their attributions in the circuit, and whether the user wrote their position."""
     layers = _LAYERS.fullmatch(text)
     if layers:
-        return _whole_layers(layers, around), layers[3] is not None
-    if _NEURON.fullmatch(text):
-        neuron = _checked(Neuron.parse(text), around)
+        return _whole_layers(layers, around), layers[4] is not None
+    if _UNIT.fullmatch(text):
+        neuron = _checked(Unit.parse(text), around)
         return (places().get(neuron.place, neuron),), neuron.position is not None
     if text.lower() == SUPPRESSED:
         if not around.suppressed:
@@ -301,26 +303,36 @@ def _term(
     return _named(text, around).neurons, False
 
 
-def _whole_layers(match: re.Match[str], around: Surroundings) -> tuple[Neuron, ...]:
+def _whole_layers(match: re.Match[str], around: Surroundings) -> tuple[Unit, ...]:
     first, last = int(match[1]), int(match[2] or match[1])
     if not around.widths:
         raise UsageError(f"'{match.group()}' needs a model, to know its layers", "open one: model smollm2")
     if first > last or last >= len(around.widths):
         raise UsageError(f"'{match.group()}' names no layers", f"layers are 0 to {len(around.widths) - 1}")
-    position = None if match[3] is None else _position(int(match[3]), around)
-    return tuple(Neuron(layer, i, position) for layer in range(first, last + 1) for i in range(around.widths[layer]))
+    position = None if match[4] is None else _position(int(match[4]), around)
+    kind = KINDS[match[3].upper() or "N"]
+    counts = around.counts(kind)
+    units = tuple(Unit(layer, i, position, kind=kind) for layer in range(first, last + 1) for i in range(counts[layer]))
+    if not units:
+        raise UsageError(f"'{match.group()}' selects nothing: there are no {kind}s there", HINT)
+    return units
 
 
-def _checked(neuron: Neuron, around: Surroundings) -> Neuron:
+def _checked(neuron: Unit, around: Surroundings) -> Unit:
     if around.widths:
         if neuron.layer >= len(around.widths):
             raise UsageError(f"there is no layer {neuron.layer}", f"layers are 0 to {len(around.widths) - 1}")
-        width = around.widths[neuron.layer]
-        if neuron.index >= width:
-            raise UsageError(f"layer {neuron.layer} has no neuron {neuron.index}", f"its neurons are 0 to {width - 1}")
+        count, what = around.counts(neuron.kind)[neuron.layer], neuron.kind
+        if neuron.index >= count:
+            raise UsageError(
+                f"layer {neuron.layer} has no {what} {neuron.index}"
+                if count
+                else f"layer {neuron.layer} has no {what}s",
+                f"its {what}s are 0 to {count - 1}" if count else HINT,
+            )
     if neuron.position is None:
         return neuron
-    return Neuron(neuron.layer, neuron.index, _position(neuron.position, around))
+    return structs.replace(neuron, position=_position(neuron.position, around))
 
 
 def _position(position: int, around: Surroundings) -> int:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sessions.cancel import look
 from sessions.circuits.circuit import Circuit
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.target import Target
-from sessions.model.units import BEYOND, Neuron
+from sessions.model.units import BEYOND, Unit
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
@@ -39,7 +39,7 @@ def sound(circuit: Circuit, source: str) -> Circuit:
     places = Counter(neuron.counted(len(circuit.ids)).place for neuron in circuit.neurons)
     (place, count), *_ = places.most_common(1)
     if count > 1:
-        raise ArtifactError(f"{source} has {Neuron(*place)} twice")
+        raise ArtifactError(f"{source} has {Unit.at(place)} twice")
     if len(circuit.tokens) != len(circuit.ids):
         raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
     for token in (*circuit.ids, *_ids(circuit.target)):
@@ -60,11 +60,9 @@ def check_fits(circuit: Circuit, anatomy: Anatomy, length: int = 0) -> None:
     for neuron in circuit.neurons:
         look()
         try:
-            anatomy.check(neuron.layer, neuron.index)
-        except UsageError as error:
-            raise ArtifactError(
-                f"the circuit has a neuron {neuron} that this model lacks: {error.message}", _OTHER
-            ) from error
+            anatomy.coordinates(neuron)
+        except (UsageError, ModelError) as error:
+            raise ArtifactError(f"the circuit has {neuron}, which this model lacks: {error.message}", _OTHER) from error
         if not circuit.ids:
             _check_position(neuron, length, "the circuit")
     for what, ids in (("its prompt", circuit.ids), ("its target", _ids(circuit.target))):
@@ -85,7 +83,7 @@ def fits(circuit: Circuit, anatomy: Anatomy) -> bool:
     return True
 
 
-def _check_position(neuron: Neuron, length: int, source: str) -> None:
+def _check_position(neuron: Unit, length: int, source: str) -> None:
     """Refuse a neuron at a position outside a text of `length` tokens, where that is known."""
     position = neuron.position
     if position is not None and not -(length or BEYOND) <= position < (length or BEYOND):

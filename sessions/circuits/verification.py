@@ -46,7 +46,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.target import Target
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
@@ -69,7 +69,7 @@ class ExactEffects:
 def verify(
     opened: OpenModel,
     ids: Sequence[int],
-    neurons: Sequence[Neuron],
+    neurons: Sequence[Unit],
     target: Target,
     *,
     values: Sequence[float] | None = None,

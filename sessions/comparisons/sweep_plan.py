@@ -20,12 +20,12 @@ from msgspec import Struct, structs
 from sessions.comparisons.sweep_points import SweepCurve, SweepPoint, curve_of
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.arms import Condition
-from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope, refuse_overlaps, sites_of
+from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope, refuse_overlaps, units_of
 from sessions.model.generation import Decoding
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Default rows of a batch, and its most tokens: prompt, padding and what may be generated.
 ROWS = 32
@@ -137,9 +137,9 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
                         yield GridKey(prompt, selection, multiplier)
 
     @cached_property
-    def neurons(self) -> tuple[tuple[Neuron, ...], ...]:
+    def neurons(self) -> tuple[tuple[Unit, ...], ...]:
         """The neurons of each selection."""
-        return tuple(tuple(map(Neuron.parse, chosen.neurons)) for chosen in self.selections)
+        return tuple(tuple(map(Unit.parse, chosen.neurons)) for chosen in self.selections)
 
     @property
     def simple(self) -> bool:
@@ -187,7 +187,7 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
         if place.selection is not None and not self.weighs:
             neurons = tuple(neuron.counted(len(prompt.ids)) for neuron in self.neurons[place.selection])
             treatments = (*self.live, Intervention(neurons, place.multiplier, (), prompt.where, self.name_of(place)))
-        suppressed = frozenset(Neuron.parse(text).site for text in self.suppressed)
+        suppressed = frozenset(Unit.parse(text).anywhere for text in self.suppressed)
         free = tuple(treatment.without(suppressed) for treatment in treatments) if suppressed else treatments
         return Condition(f"×{place.multiplier:g}", free, place.multiplier)
 
@@ -201,7 +201,7 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
 
     def curves(self, cells: Sequence[SweepPoint]) -> tuple[SweepCurve, ...]:
         """The curve of each selection, from all cells."""
-        sites = [len({neuron.site for neuron in neurons}) for neurons in self.neurons]
+        sites = [len({neuron.anywhere for neuron in neurons}) for neurons in self.neurons]
         pairs = zip(self.selections, sites, strict=True)
         return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
 
@@ -221,7 +221,7 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
             if not all(chosen.adapters if self.weighs else chosen.neurons for chosen in self.selections):
                 raise UsageError("a selection has no neuron")
             for name in named:
-                Neuron.parse(name)
+                Unit.parse(name)
         except UsageError as error:
             raise ArtifactError(f"the plan has invalid neurons: {error.message}") from error
         return self
@@ -233,14 +233,14 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
             opened.anatomy.check_tokens(token.id for token in target or () if token is not None)
         opened.anatomy.check_tokens(token for prompt in self.prompts for token in prompt.ids)
         for name in self.suppressed:
-            opened.anatomy.check(*Neuron.parse(name).site)
+            opened.anatomy.coordinates(Unit.parse(name))
         for chosen, neurons in zip(self.selections, self.neurons, strict=True):
             if not neurons:
                 continue
             for where in {prompt.where for prompt in self.prompts}:
                 refuse_overlaps((*self.live, Intervention(neurons, 0.0, (), where, chosen.text)))
-            for layer, index in sites_of((Intervention(neurons),)):
-                opened.anatomy.check(layer, index)
+            for place in units_of((Intervention(neurons),)):
+                opened.anatomy.coordinates(Unit.at(place))
 
     def differs(self, other: SweepPlan) -> str:
         """The first difference from `other`, in words, or ""."""

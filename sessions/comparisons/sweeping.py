@@ -28,7 +28,7 @@ from sessions.interventions.suppressing import Suppression
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 @dataclass
@@ -71,7 +71,7 @@ def run(
     plan.check(opened)
     encoded = tuple(_encoded(opened, number, prompt) for number, prompt in enumerate(plan.prompts))
     # The session holds its own neurons at zero anyway; a resumed sweep holds those that it was begun with.
-    with Suppression(opened.anatomy, tuple(map(Neuron.parse, plan.suppressed))).held():
+    with Suppression(opened.anatomy, tuple(map(Unit.parse, plan.suppressed))).held():
         return (yield from _run(opened, plan, done, write, encoded, cancel, within))
 
 

@@ -26,7 +26,7 @@ from sessions.directions.vector import Vector, cosine, length
 from sessions.events import Progress, Steps
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Neurons that are named for each layer.
 NAMED = 8
@@ -126,4 +126,4 @@ def _largest_squares(direction: Tensor) -> tuple[float, ...]:
 
 def _strongest(layer: int, cosines: Tensor) -> tuple[Aligned, ...]:
     best = cosines.abs().topk(min(NAMED, len(cosines))).indices.tolist()
-    return tuple(Aligned(Neuron(layer, index), float(cosines[index])) for index in best)
+    return tuple(Aligned(Unit(layer, index), float(cosines[index])) for index in best)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Numbers of neurons for which the explained share of a direction is computed.
 EXPLAINED_BY = (1, 5, 20)
@@ -28,7 +28,7 @@ class Origin(Struct, frozen=True, kw_only=True):
 class Aligned(Struct, frozen=True):
     """A neuron, and the cosine of a direction with its down column or, over neurons, with its coordinate."""
 
-    neuron: Neuron
+    neuron: Unit
     cosine: float
 
 

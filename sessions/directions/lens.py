@@ -19,7 +19,7 @@ from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Tokens pushed up, and tokens pushed down.
 Pushed = tuple[tuple[str, ...], tuple[str, ...]]
@@ -29,7 +29,7 @@ AT_ONCE = 64
 
 
 @torch.inference_mode()
-def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Neuron], k: int = 3) -> list[Pushed]:
+def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Unit], k: int = 3) -> list[Pushed]:
     """For each neuron, the k tokens its output pushes up most and the k it pushes down most.
 
     A neuron with a negative activation writes the negative of its column; one whose activation is not known is taken as

@@ -16,14 +16,14 @@ from sessions.errors import ModelError
 from sessions.model.homes import weight_of
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Embeddings that are read at once.
 _AT_ONCE = 8192
 
 
 @torch.inference_mode()
-def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
+def reads(opened: OpenModel, neuron: Unit, k: int) -> tuple[Reads, ...]:
     """The tokens of each of the neuron's rows, k a side; empty in families whose projections are not known."""
     anatomy = opened.anatomy
     rows = anatomy.read_rows(*neuron.site)

@@ -24,8 +24,9 @@ from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.files.json_text import decoded
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.hooks import StateSite, writer_of
-from sessions.model.parts import Anatomy, DenseSite
-from sessions.model.units import BEYOND, Neuron
+from sessions.model.parts import Anatomy
+from sessions.model.sites import DenseSite
+from sessions.model.units import BEYOND, Unit
 
 Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
@@ -135,7 +136,7 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
         raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is not a token id")
     if origin.neuron:
         try:
-            Neuron.parse(origin.neuron)
+            Unit.parse(origin.neuron)
         except UsageError as error:
             raise ArtifactError(f"{source} was captured for an invalid neuron: {error.message}") from error
     return origin
@@ -151,7 +152,7 @@ def check_origin(origin: Origin, anatomy: Anatomy) -> None:
         anatomy.check_tokens(origin.ids)
         anatomy.check_length(len(origin.ids))
         if origin.neuron:
-            anatomy.check(*Neuron.parse(origin.neuron).site)
+            anatomy.check(*Unit.parse(origin.neuron).site)
     except UsageError as error:
         raise ArtifactError(
             f"the vector's origin does not fit this model: {error.message}", "open the model it was made on"

@@ -32,7 +32,7 @@ from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import json_text
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Keys of an object that may hold the list, and the spellings of each field, the workbench's own first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items", "enabled")
@@ -212,7 +212,7 @@ class _Entry:
         if position is not None and type(position) is not int:
             raise self._wrong("position", position, "a whole number, such as 3 or -1")
         return Known(
-            id=self._id(Neuron(layer, index, position)),
+            id=self._id(Unit(layer, index, position)),
             layer=layer,
             index=index,
             gain=self._gain(),
@@ -237,12 +237,12 @@ class _Entry:
         shown = ascii(value)[:40] if isinstance(value, str | int | float) else json_text.named(value)
         return ArtifactError(f"{self.what} has {shown} for '{key}'", f"write {write}")
 
-    def _named(self) -> Neuron | None:
+    def _named(self) -> Unit | None:
         """The neuron that a text of the entry names, such as `L24/N1005`; None if no text names one."""
-        first: Neuron | None = None
+        first: Unit | None = None
         for key in (*self.keys["index"], *self.keys["id"]):
             try:
-                neuron = Neuron.parse(self.fields[key]) if isinstance(self.fields[key], str) else None
+                neuron = Unit.parse(self.fields[key]) if isinstance(self.fields[key], str) else None
             except UsageError:
                 continue
             if first is not None and neuron is not None and neuron.site != first.site:
@@ -250,7 +250,7 @@ class _Entry:
             first = first or neuron
         return first
 
-    def _number(self, name: str, named: Neuron | None) -> int:
+    def _number(self, name: str, named: Unit | None) -> int:
         """The entry's layer or index; raises where its fields and its id disagree."""
         letter, write = _WRITE[name]
         values = {} if named is None else {"its id": getattr(named, name)}
@@ -269,7 +269,7 @@ class _Entry:
             raise ArtifactError(f"{self.what} has the {name} {all_values}", "give it once")
         return next(iter(values.values()))
 
-    def _id(self, neuron: Neuron) -> str:
+    def _id(self, neuron: Unit) -> str:
         value = self._field("id", str(neuron))
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise self._wrong("id", value, 'a text: "id": "L24/N1005"')
@@ -314,7 +314,7 @@ def _is_gain(value: Any) -> bool:
 
 def _is_neuron(text: str) -> bool:
     try:
-        Neuron.parse(text)
+        Unit.parse(text)
     except UsageError:
         return False
     return True

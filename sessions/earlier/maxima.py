@@ -16,7 +16,7 @@ from msgspec import Struct
 from sessions.errors import ArtifactError
 from sessions.files.json_text import decoded
 from sessions.interventions.presets import Known, Preset
-from sessions.model.units import BEYOND, Neuron
+from sessions.model.units import BEYOND, Unit
 from sessions.results import FileEntry
 
 #: The key that identifies such a file.
@@ -47,7 +47,7 @@ class Maxima:
         """The first `top` neurons as rows to show."""
         return tuple(
             FileEntry(
-                key=str(index) if layer is None else str(Neuron(layer, index)),
+                key=str(index) if layer is None else str(Unit(layer, index)),
                 kind=f"{entry.activation_score:.4g}",
                 about=f"at {entry.trigger_token!r}, text {entry.text_index:,}, position {entry.token_position:,}",
             )
@@ -56,7 +56,7 @@ class Maxima:
 
     def preset(self, layer: int | None, top: int | None) -> Preset:
         """The first `top` neurons as a preset that shifts each by its maximum."""
-        neurons = [Neuron(layer if own is None else own, index) for own, index, _ in self.entries]  # type: ignore[arg-type]
+        neurons = [Unit(layer if own is None else own, index) for own, index, _ in self.entries]  # type: ignore[arg-type]
         scores = [entry.activation_score for _, _, entry in self.entries]
         known = tuple(
             Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=score)

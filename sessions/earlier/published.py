@@ -38,7 +38,7 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, check_regular
 from sessions.interventions.presets import Known, Preset
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import FileEntry
 
 #: The name that a pickle wanted to call, in the message of torch's refusal.
@@ -55,7 +55,7 @@ _TOP = 300
 class SignatureNeuron:
     """One neuron of a signature: unit directions `[d_model]` of its gate and up rows, and the lengths of the rows."""
 
-    neuron: Neuron
+    neuron: Unit
     gate: Tensor
     up: Tensor
     scale_gate: float
@@ -170,7 +170,7 @@ def plain(path: Path) -> Any:
 def _signature(contents: Mapping[Any, Any], source: str) -> Signature:
     field = Fields(contents, source)
     speaker = SignatureNeuron(
-        Neuron(field.whole("target_layer"), field.whole("target_index")),
+        Unit(field.whole("target_layer"), field.whole("target_index")),
         field.direction("v_disc_n"),
         field.direction("v_pos_n"),
         field.number("scale_g", _SCALE),
@@ -180,7 +180,7 @@ def _signature(contents: Mapping[Any, Any], source: str) -> Signature:
     if all(contents.get(key) is not None for key in ("b_layer", "b_index", "v_just_meowed_n")):
         just = field.direction("v_just_meowed_n")
         brake = SignatureNeuron(
-            Neuron(field.whole("b_layer"), field.whole("b_index")),
+            Unit(field.whole("b_layer"), field.whole("b_index")),
             just,
             just,
             field.number("scale_g_b", _SCALE),
@@ -249,7 +249,7 @@ def _silent(contents: Mapping[Any, Any]) -> Preset | None:
     pairs = [(key, index) for key, value in layers.items() for index in _indices(value)]
     if not pairs or not all(names_one(number) for pair in pairs for number in pair):
         return None
-    dead = (Neuron(int(layer), int(index)) for layer, index in dict.fromkeys(pairs))
+    dead = (Unit(int(layer), int(index)) for layer, index in dict.fromkeys(pairs))
     return Preset(
         neurons=tuple(
             Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=0.0, mode="hold") for neuron in dead
@@ -270,7 +270,7 @@ def _differences(rows: Any, source: str, top: int | None = None) -> Preset:
         if not isinstance(row, list | tuple) or len(row) < 3:
             raise ArtifactError(f"{source}: row {number} of top_diff is not (layer, index, difference)")
         field = Fields(dict(zip(("layer", "index", "difference"), row, strict=False)), f"{source}: row {number}")
-        neuron = Neuron(field.whole("layer"), field.whole("index"))
+        neuron = Unit(field.whole("layer"), field.whole("index"))
         known.append(Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=field.number("difference")))
     if not known:
         raise ArtifactError(f"{source} has no rows in top_diff")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sessions.earlier.published_fields import Fields, finite_number, is_count, layer_of
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Known, Preset
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import Outcome, Round, TrainingPlan
 from sessions.training.recruits import TOP, Recruits
 
@@ -100,7 +100,7 @@ def trained_in(contents: Mapping[Any, Any], source: str) -> PublishedRound:
     return PublishedRound(recruits, dict(_curves(contents.get("per_qa_loss_curves"))))
 
 
-def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
+def _held(key: Any, indices: Any, source: str) -> Iterator[Unit]:
     """The neurons of one layer that were held at zero."""
     layer = layer_of(key, source)
     if not isinstance(indices, list | set | tuple):
@@ -110,7 +110,7 @@ def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
             raise ArtifactError(
                 f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is not a neuron"
             )
-        yield Neuron(layer, index)
+        yield Unit(layer, index)
 
 
 def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:

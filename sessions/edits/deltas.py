@@ -30,7 +30,7 @@ from sessions.errors import ModelError
 from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Anatomy, DenseSite
+from sessions.model.parts import Anatomy
 from sessions.model.places import (
     Part,
     Writer,
@@ -42,8 +42,9 @@ from sessions.model.places import (
     unembedding,
     writer_places,
 )
+from sessions.model.sites import DenseSite
 from sessions.model.tokens import token_text
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Neurons as (layer, index).
 Site = tuple[int, int]
@@ -293,12 +294,12 @@ def _turned(push: DeltaPush) -> DeltaPush:
     return replace(push, up=push.down, down=push.up, z=-push.z, cosine=None if push.cosine is None else -push.cosine)
 
 
-def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, ...]:
+def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Unit, ...]:
     """The neurons that lie furthest along a direction over those of a site; a fused matrix has each of them twice."""
     if site is None:
         return ()
     strongest = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
-    return tuple(Neuron(layer, site.offset + local) for local in dict.fromkeys(at % site.width for at in strongest))[
+    return tuple(Unit(layer, site.offset + local) for local in dict.fromkeys(at % site.width for at in strongest))[
         :NEURONS
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class DeltaPart(Struct, frozen=True, kw_only=True):
@@ -59,10 +59,10 @@ class DeltaDirection(Struct, frozen=True, kw_only=True):
 
     size: float
     share: float
-    reads: tuple[Neuron, ...] = ()
+    reads: tuple[Unit, ...] = ()
     embeddings: tuple[str, ...] = ()
     stream: tuple[str, ...] = ()
-    writes: tuple[Neuron, ...] = ()
+    writes: tuple[Unit, ...] = ()
     push: DeltaPush | None = None
 
 
@@ -89,7 +89,7 @@ class EditedNeuron(Struct, frozen=True, kw_only=True):
     the second's; empty where these rows are not to be had. `delta` is the change alone.
     """
 
-    neuron: Neuron
+    neuron: Unit
     parts: tuple[EditedPart, ...]
     up: tuple[str, ...]
     down: tuple[str, ...]

@@ -56,7 +56,7 @@ from sessions.model.places import (
     writer_places,
 )
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Tokens of the whole edit that are counted, and positions of the prompt whose logits are held against each other.
 COUNTED, POSITIONS = 10, 64
@@ -224,7 +224,7 @@ def _neurons(
             silent = not bool(column.any())
             edited.append(
                 EditedNeuron(
-                    neuron=Neuron(*site),
+                    neuron=Unit(*site),
                     parts=_parts(opened, site, before, after, tokens),
                     up=() if silent else up,
                     down=() if silent else down,
@@ -255,7 +255,7 @@ def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, .
 
 
 def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: int) -> tuple[EditedPart, ...]:
-    read = {row.name: row for row in reads(opened, Neuron(*site), tokens)}
+    read = {row.name: row for row in reads(opened, Unit(*site), tokens)}
     rows = []
     for part in parts_of(opened.anatomy, *site):
         old, line = before[site, part], after[site, part]

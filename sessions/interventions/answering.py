@@ -212,7 +212,7 @@ def _parts(
     return tuple(
         PartInForce(
             part=where.part,
-            neurons=len({neuron.site for treatment in those for neuron in treatment.neurons}),
+            neurons=len({neuron.anywhere for treatment in those for neuron in treatment.neurons}),
             fired=following.counted(number, those, read),
             marker=where.marker,
             opened=where.region != "answer" or following.closed(number, where.marker),

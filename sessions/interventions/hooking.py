@@ -1,4 +1,4 @@
-"""Hooks that change chosen neurons while the model runs, each row of a batch in its own way.
+"""Hooks that change chosen units while the model runs, each row of a batch in its own way.
 
 `intervention` defines what an intervention is, and which parts of a text it can be limited to. Multipliers and
 constants are one vector for each layer and row, so a hook costs one elementwise product, and a sum if there are
@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope
+from sessions.interventions.intervention import SEGMENTS, Constant, Intervention, TokenScope
 from sessions.interventions.token_scopes import Extents, TokenTracker
 from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, together
-from sessions.model.parts import Anatomy, ExpertSite, Site
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite, Site
+from sessions.model.units import Place, Unit
 
 #: The interventions on one row of a batch: one, or several that do not overlap (see `refuse_overlaps`).
 Row = Intervention | Sequence[Intervention]
@@ -162,30 +164,32 @@ def _plans(anatomy: Anatomy, rows: Sequence[Sequence[Intervention]], following: 
     sites: dict[int, Site] = {}
     for row, treatments in enumerate(rows):
         for treatment in treatments:
-            everywhere = {neuron.site for neuron in treatment.neurons if neuron.position is None}
-            for (layer, index, position), constant in _constants(treatment).items():
-                site, local = anatomy.site_of(layer, index)
+            everywhere = {unit.anywhere for unit in treatment.neurons if unit.position is None}
+            for unit, constant in _constants(treatment).items():
+                site, coordinates = anatomy.coordinates(unit)
                 sites[id(site)] = site
                 part = listed.setdefault(id(site), {}).setdefault(treatment.where, _Listed())
-                if position is None:
-                    part.free.append((row, local, treatment.multiplier, constant))
-                elif (layer, index) not in everywhere:
-                    part.fixed.append((row, position, local, treatment.multiplier, constant))
+                added = constant if isinstance(constant, tuple) else (constant,) * len(coordinates)
+                for local, number in zip(coordinates, added, strict=True):
+                    if unit.position is None:
+                        part.free.append((row, local, treatment.multiplier, number))
+                    elif unit.anywhere not in everywhere:
+                        part.fixed.append((row, unit.position, local, treatment.multiplier, number))
     for key, site in sites.items():
         parts = (_part(site, where, len(rows), part) for where, part in listed[key].items())
         yield _Plan(site, following, len(rows), tuple(parts))
 
 
-def _constants(treatment: Intervention) -> dict[tuple[int, int, int | None], float]:
-    """The constant of each neuron, by place; the first one for a neuron that is named twice."""
+def _constants(treatment: Intervention) -> dict[Unit, Constant]:
+    """The constant of each unit; the first one for a unit that is named twice."""
     if not treatment.changes:
         return {}
     constants = treatment.constants or (0.0,) * len(treatment.neurons)
     pairs = zip(treatment.neurons, constants, strict=True)
-    by_place: dict[tuple[int, int, int | None], float] = {}
-    for neuron, constant in pairs:
-        by_place.setdefault(neuron.place, constant)
-    return by_place
+    by_place: dict[Place, Constant] = {}
+    for unit, constant in pairs:
+        by_place.setdefault(unit.place, constant)
+    return {Unit.at(place): constant for place, constant in by_place.items()}
 
 
 def _part(site: Site, where: TokenScope, rows: int, listed: _Listed) -> _Part:

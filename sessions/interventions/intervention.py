@@ -1,6 +1,6 @@
-"""`Intervention`: how chosen neurons are changed while a text is read and generated, and where in it. Data only.
+"""`Intervention`: how chosen units are changed while a text is read and generated, and where in it. Data only.
 
-A neuron becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves it as it is, 2 doubles; 0
+A unit becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves it as it is, 2 doubles; 0
 with a constant holds the neuron at that value (its mean, or its value in another text), 1 with a constant shifts it.
 
 An intervention may be limited to a region of the text. Positions count from 0: first the tokens of the prompt, then the
@@ -25,7 +25,7 @@ from msgspec import Struct, structs
 
 from sessions.cancel import look
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Place, Unit
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that begin or end at a marker.
@@ -37,6 +37,8 @@ _APART = ({"prompt", "generated"}, {"thought", "answer"})
 #: Parts of a text that one neuron may be changed in.
 MOST_PARTS = 1000
 Who = TypeVar("Who")
+#: What is added to a unit: one number to each of its coordinates, or a number for each.
+Constant = float | tuple[float, ...]
 
 
 class TokenScope(Struct, frozen=True):
@@ -89,16 +91,16 @@ EVERYWHERE = TokenScope()
 
 
 class Intervention(Struct, frozen=True):
-    """Neurons are multiplied by a factor, and a constant is added to each, in a part of the text.
+    """Units are multiplied by a factor, and a constant is added to each, in a part of the text.
 
-    `constants` has one number for each neuron, or is empty if nothing is added. A neuron with a position is changed
-    only there; one without, wherever `where` says. `label` names the intervention in messages. `strength` scales a
-    live intervention, see `turned`.
+    `neurons` are units of any kind. `constants` has a constant for each, or is empty if nothing is added. A unit with a
+    position is changed only there; one without, wherever `where` says. `label` names the intervention in messages.
+    `strength` scales a live intervention, see `turned`.
     """
 
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[Unit, ...]
     multiplier: float = 1.0
-    constants: tuple[float, ...] = ()
+    constants: tuple[Constant, ...] = ()
     where: TokenScope = EVERYWHERE
     label: str = ""
     strength: float = 1.0
@@ -112,7 +114,10 @@ class Intervention(Struct, frozen=True):
         if self.strength == 1:
             return self
         s = self.strength
-        constants = tuple(s * constant for constant in self.constants)
+        constants = tuple(
+            tuple(s * number for number in constant) if isinstance(constant, tuple) else s * constant
+            for constant in self.constants
+        )
         return structs.replace(self, multiplier=1 + s * (self.multiplier - 1), constants=constants, strength=1.0)
 
     @property
@@ -123,16 +128,20 @@ class Intervention(Struct, frozen=True):
     @property
     def changes(self) -> bool:
         """Whether it changes anything."""
-        return bool(self.neurons) and (self.multiplier != 1 or any(self.constants))
+        return bool(self.neurons) and (self.multiplier != 1 or self._adds)
 
     @property
     def pushes(self) -> bool:
-        """Whether it shifts neurons: adds a constant to their own activation."""
-        return bool(self.neurons) and self.multiplier != 0 and any(self.constants)
+        """Whether it shifts units: adds a constant to their own activation."""
+        return bool(self.neurons) and self.multiplier != 0 and self._adds
 
-    def without(self, sites: frozenset[tuple[int, int]]) -> Intervention:
-        """The same intervention without the neurons at these (layer, index)."""
-        kept = [number for number, neuron in enumerate(self.neurons) if neuron.site not in sites]
+    @property
+    def _adds(self) -> bool:
+        return any(any(constant) if isinstance(constant, tuple) else constant for constant in self.constants)
+
+    def without(self, sites: frozenset[Place]) -> Intervention:
+        """The same intervention without these units, whatever their positions."""
+        kept = [number for number, neuron in enumerate(self.neurons) if neuron.anywhere not in sites]
         constants = tuple(self.constants[number] for number in kept) if self.constants else ()
         return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
 
@@ -141,16 +150,16 @@ class Occupied(Generic[Who]):
     """Which neurons are taken in which part of a text, and by whom."""
 
     def __init__(self) -> None:
-        self._sites: dict[tuple[int, int], dict[int | None, dict[TokenScope, Who]]] = {}
+        self._sites: dict[Place, dict[int | None, dict[TokenScope, Who]]] = {}
 
-    def take(self, neuron: Neuron, where: TokenScope, who: Who) -> Who | None:
+    def take(self, neuron: Unit, where: TokenScope, who: Who) -> Who | None:
         """Take a neuron in a part of the text for `who`.
 
         Returns:
             Who has it already at a position that can be in `where`, or None: then it is taken.
         """
         look()
-        taken = self._sites.setdefault(neuron.site, {})
+        taken = self._sites.setdefault(neuron.anywhere, {})
         everywhere, here = taken.get(None, {}), taken.setdefault(neuron.position, {})
         for parts in taken.values() if neuron.position is None else (everywhere, here):
             for part, by in parts.items():
@@ -172,39 +181,37 @@ def refuse_overlaps(treatments: Sequence[Intervention]) -> None:
             other = occupied.take(neuron, treatment.where, treatment)
             if other is not None:
                 raise UsageError(
-                    f"'{other.label}' and '{treatment.label}' both change {Neuron(*neuron.site)}",
+                    f"'{other.label}' and '{treatment.label}' both change {neuron.bare}",
                     "leave it out of one of them, or keep them apart: --prompt and --generated, --thought and "
                     "--answer, or --positions",
                 )
 
 
-def sites_of(treatments: Iterable[Intervention]) -> frozenset[tuple[int, int]]:
-    """(layer, index) of every neuron that one of the interventions changes."""
-    return frozenset(neuron.site for treatment in treatments for neuron in treatment.neurons)
+def units_of(treatments: Iterable[Intervention]) -> frozenset[Place]:
+    """Every unit that one of the interventions changes, without its position."""
+    return frozenset(neuron.anywhere for treatment in treatments for neuron in treatment.neurons)
 
 
-def in_force(live: Iterable[Intervention], suppressed: Iterable[Neuron]) -> tuple[Intervention, ...]:
+def in_force(live: Iterable[Intervention], suppressed: Iterable[Unit]) -> tuple[Intervention, ...]:
     """The live interventions at their strength, without the suppressed neurons, which stay at zero."""
-    sites = frozenset(neuron.site for neuron in suppressed)
+    sites = frozenset(neuron.anywhere for neuron in suppressed)
     left = (intervention.turned.without(sites) for intervention in live)
     return tuple(intervention for intervention in left if intervention.neurons)
 
 
-def without_suppressed(
-    treatment: Intervention, suppressed: Collection[tuple[int, int]]
-) -> tuple[Intervention, list[str]]:
+def without_suppressed(treatment: Intervention, suppressed: Collection[Place]) -> tuple[Intervention, list[str]]:
     """An intervention without the suppressed neurons, which stay at zero, and a remark on them.
 
     Raises:
         UsageError: all of its neurons are suppressed.
     """
-    both = sites_of([treatment]) & frozenset(suppressed)
+    both = units_of([treatment]) & frozenset(suppressed)
     if not both:
         return treatment, []
     left = treatment.without(both)
     if not left.neurons:
         raise UsageError(f"all neurons of '{treatment.label}' are suppressed", "release them first: release all")
-    some = Neuron(*min(both))
+    some = Unit.at(min(both))
     return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
 
 
@@ -212,8 +219,8 @@ def beside_live(
     treatment: Intervention, live: Sequence[Intervention]
 ) -> tuple[tuple[Intervention, ...], tuple[str, ...]]:
     """An intervention together with the live ones, and remarks. Live ones lose the neurons that it changes too."""
-    sites = sites_of([treatment])
-    meeting = [other for other in live if sites & sites_of([other]) and other.where.meets(treatment.where)]
+    sites = units_of([treatment])
+    meeting = [other for other in live if sites & units_of([other]) and other.where.meets(treatment.where)]
     kept = [other.without(sites) if other in meeting else other for other in live]
     notes = tuple(f"'{other.label}' gives way to this line where both change a neuron" for other in meeting)
     return (treatment, *(other for other in kept if other.neurons)), notes

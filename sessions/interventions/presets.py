@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, field, structs
 
 from sessions.cancel import look
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.interventions.intervention import SEGMENTS, Intervention, Occupied, TokenScope
-from sessions.model.units import BEYOND, Neuron
+from sessions.model.units import BEYOND, Kind, Unit
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
@@ -43,10 +43,11 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
     position: int | None = None
     positions: tuple[tuple[int, int], ...] = ()
     more: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = "neuron"
 
     @property
-    def neuron(self) -> Neuron:
-        return Neuron(self.layer, self.index, self.position)
+    def neuron(self) -> Unit:
+        return Unit(self.layer, self.index, self.position, kind=self.kind)
 
     @property
     def where(self) -> TokenScope:
@@ -94,7 +95,7 @@ def sound(preset: Preset, source: str) -> Preset:
     if pair is not None:
         one, two = (f"entry {number + 1} ({preset.neurons[number].id!a})" for number in pair)
         raise ArtifactError(
-            f"{source}: {one} and {two} both change {Neuron(*preset.neurons[pair[0]].neuron.site)}",
+            f"{source}: {one} and {two} both change {preset.neurons[pair[0]].neuron.bare}",
             "leave one of them out, or give them regions that do not overlap: answer and thought",
         )
     return preset
@@ -109,11 +110,11 @@ def check_fits(preset: Preset, name: str, anatomy: Anatomy) -> None:
     for known in preset.neurons:
         look()
         try:
-            anatomy.check(known.layer, known.index)
-        except UsageError as error:
+            anatomy.coordinates(known.neuron)
+        except (UsageError, ModelError) as error:
             called = f" ({known.id})" if known.id != str(known.neuron) else ""
             raise ArtifactError(
-                f"preset '{name}' has a neuron {known.neuron}{called} that this model lacks: {error.message}",
+                f"preset '{name}' has {known.neuron}{called}, which this model lacks: {error.message}",
                 "open the model it came from",
             ) from error
 
@@ -166,10 +167,16 @@ def _known(treatment: Intervention) -> Iterable[Known]:
         )
     gains = [treatment.multiplier] * len(treatment.neurons) if mode == "multiply" else treatment.constants
     for neuron, gain in zip(treatment.neurons, gains, strict=True):
+        if isinstance(gain, tuple):
+            raise UsageError(
+                f"'{treatment.label}' holds {neuron} at {len(gain)} numbers, and a preset has one for each unit",
+                "save it as a command file: a line such as ablate L5/H3 --reference mean",
+            )
         yield Known(
             id=str(neuron),
             layer=neuron.layer,
             index=neuron.index,
+            kind=neuron.kind,
             gain=gain,
             region="always" if treatment.where.region == "all" else treatment.where.region,
             mode=mode,

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, on_neurons, together
-from sessions.model.parts import Anatomy, ExpertSite, Site
-from sessions.model.units import Neuron
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite, Site
+from sessions.model.units import Unit, noun
 
 #: Neurons that a remark names.
 NAMED = 3
@@ -25,7 +26,7 @@ NAMED = 3
 class Suppression:
     """Neurons that are held at zero. `met` says whether a forward pass has run while they were."""
 
-    def __init__(self, anatomy: Anatomy, neurons: Sequence[Neuron]) -> None:
+    def __init__(self, anatomy: Anatomy, neurons: Sequence[Unit]) -> None:
         self._kept: list[tuple[Site, Tensor]] = []
         self._lifted = 0
         self.met = False
@@ -33,9 +34,9 @@ class Suppression:
         numbers: dict[int, list[int]] = {}
         sites: dict[int, Site] = {}
         for neuron in neurons:
-            site, local = anatomy.site_of(neuron.layer, neuron.index)
+            site, coordinates = anatomy.coordinates(neuron)
             sites[id(site)] = site
-            numbers.setdefault(id(site), []).append(local)
+            numbers.setdefault(id(site), []).extend(coordinates)
         for key, site in sites.items():
             self._kept.append((site, _mask(site, numbers[key])))
 
@@ -67,12 +68,12 @@ class Suppression:
         return change
 
 
-def described(neurons: Sequence[Neuron]) -> str:
-    """The number of neurons, and the names of the first ones."""
+def described(neurons: Sequence[Unit]) -> str:
+    """The number of units, and the names of the first ones."""
     names = ", ".join(str(neuron) for neuron in neurons[:NAMED])
     if len(neurons) <= NAMED:
         return names
-    return f"{len(neurons):,} neurons ({names}, …)"
+    return f"{len(neurons):,} {noun(neurons)} ({names}, …)"
 
 
 def _mask(site: Site, numbers: Sequence[int]) -> Tensor:

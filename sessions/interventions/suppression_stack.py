@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 if TYPE_CHECKING:
     from sessions.interventions.suppressing import Suppression
@@ -20,7 +20,7 @@ class SuppressionStack:
         self._innermost: Suppression | None = None
 
     @contextmanager
-    def held(self, anatomy: Anatomy | None, neurons: Sequence[Neuron]) -> Iterator[Suppression | None]:
+    def held(self, anatomy: Anatomy | None, neurons: Sequence[Unit]) -> Iterator[Suppression | None]:
         """Inside the block these neurons, and no others, are at zero in every pass.
 
         Yields None where there are no neurons, or no model.

@@ -23,9 +23,10 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from sessions.errors import ModelError
 from sessions.model.homes import home_of
-from sessions.model.info import RULES
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Refusal, Site
+from sessions.model.info import HEADS, RULES
+from sessions.model.parts import Anatomy, Layer, Refusal
 from sessions.model.positions import by_length
+from sessions.model.sites import DenseSite, ExpertSite, HeadSite, NeuronSite
 
 DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2", "output_linear"})
 GATED_NAMES = frozenset({"gate_proj", "gate_up_proj", "input_linear"})
@@ -120,7 +121,7 @@ def _decoder_blocks(decoder: nn.Module, config: object, family: str) -> nn.Modul
 
 
 def _layer(block: nn.Module, family: str, number: int) -> Layer:
-    sites: list[Site] = []
+    sites: list[NeuronSite] = []
     offset = 0
     for down, gated, readers in _dense_sites(block):
         sites.append(DenseSite(down, offset, _in_features(down), gated, readers))
@@ -147,10 +148,33 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
         _attention_writer(block, write_norm),
         _attention_output(block),
         _per_layer_input(block),
+        _heads(block),
     )
 
 
-def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | None) -> nn.Module | None:
+def _heads(block: nn.Module) -> HeadSite | None:
+    """The heads of the block's only attention module; None if it has none, or its output projection reads no whole
+    number of equal slices."""
+    pairs = [
+        (attention, child)
+        for attention in _attentions(block)
+        for name, child in attention.named_children()
+        if name in OUTPUT_NAMES
+    ]
+    if len(pairs) != 1:
+        return None
+    attention, output = pairs[0]
+    config = getattr(attention, "config", None)
+    count = getattr(attention, "num_heads", getattr(config, "num_attention_heads", None))
+    width = _in_features(output)
+    if not isinstance(count, int) or width % count:
+        return None
+    shared = getattr(attention, "num_key_value_groups", None)
+    keys = count // shared if isinstance(shared, int) and shared else getattr(attention, "num_kv_heads", count)
+    return HeadSite(output, attention, count, int(keys), width // count)
+
+
+def _writer(block: nn.Module, sites: Sequence[NeuronSite], write_norm: nn.Module | None) -> nn.Module | None:
     """The norm after the MLP, a dense MLP's down projection, or the module that sums the experts' outputs."""
     if write_norm is not None:
         return write_norm
@@ -286,6 +310,8 @@ def _refusals(
     decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSite], recurrent: bool, family: str
 ) -> Iterator[Refusal]:
     """The abilities that this model lacks, with the reason."""
+    if not any(_heads(block) for block in blocks):
+        yield HEADS, f"no attention of '{family}' has an output projection that reads equal slices, one a head"
     if any(site.activation is None for site in experts):
         yield (
             RULES,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from sessions.cancel import Cancel
 from sessions.errors import ModelError
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Site
+from sessions.model.parts import Anatomy, Layer
+from sessions.model.sites import ExpertSite, Site
 
 
 @contextmanager
@@ -151,18 +152,18 @@ Change = Callable[[Tensor, Routing | None], Tensor]
 
 @contextmanager
 def on_neurons(site: Site, change: Change) -> Iterator[None]:
-    """Replace the activations of a site's neurons inside the block.
+    """Replace the activations of a site's neurons, or of its heads, inside the block.
 
-    From a dense MLP `change` receives `[batch, seq, width]` and None; some families flatten the first
+    From a dense MLP or an attention `change` receives `[batch, seq, width]` and None; some families flatten the first
     two. From a mixture of experts it receives `[batch · seq · k, d_expert]`, rows running over tokens
     and then over the k experts each token was sent to, and the `Routing` that says which. It returns
     a tensor of the same shape.
     """
-    if isinstance(site, DenseSite):
-        with before(site.down, lambda activations: change(activations, None)):
+    if isinstance(site, ExpertSite):
+        with _on_experts(site, change):
             yield
     else:
-        with _on_experts(site, change):
+        with before(site.module, lambda activations: change(activations, None)):
             yield
 
 

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 #: The name, in refusals, of the ability to be linearised by the rules of relevance propagation.
 RULES = "relp"
+#: The name, in refusals, of the ability to tell the heads of an attention apart.
+HEADS = "heads"
 
 
 def same_model(one: str, other: str) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,57 +15,18 @@ from torch import Tensor, nn
 
 from sessions.errors import ModelError, UsageError
 from sessions.model.homes import check_room
+from sessions.model.info import HEADS, RULES
 from sessions.model.linear import odd_part
 from sessions.model.positions import LengthEncoding
+from sessions.model.sites import DenseSite, ExpertSite, HeadSite, NeuronSite, Site
+from sessions.model.units import NEURONS, Kind, Unit
 from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
 
-
-@dataclass(frozen=True)
-class DenseSite:
-    """The neurons of one dense MLP: the input coordinates of `down`.
-
-    They are neurons `offset … offset + width − 1` of their layer. `gated` says whether each is a
-    product of a gate and an up projection; `readers` are the projections that compute them.
-    """
-
-    down: nn.Module
-    offset: int
-    width: int
-    gated: bool
-    readers: tuple[tuple[str, nn.Module], ...] = ()
-
-    @property
-    def module(self) -> nn.Module:
-        """The module whose input is the neurons' activations."""
-        return self.down
-
-
-@dataclass(frozen=True)
-class ExpertSite:
-    """The neurons of all experts of one mixture-of-experts block.
-
-    Expert `e`, coordinate `i` is number `offset + e · d_expert + i` of the layer. `activation` is
-    the nonlinearity inside the experts if it is a module, else None.
-    """
-
-    experts: nn.Module
-    router: nn.Module | None
-    offset: int
-    n_experts: int
-    d_expert: int
-    activation: nn.Module | None
-
-    @property
-    def width(self) -> int:
-        return self.n_experts * self.d_expert
-
-    @property
-    def module(self) -> nn.Module:
-        return self.experts
-
-
-Site = DenseSite | ExpertSite
-
+#: What works where an ability is missing.
+_INSTEAD = {
+    RULES: "discover --method atp works on it, and so do generate, top, ablate, verify and sweep",
+    HEADS: "its neurons can be attributed and ablated: discover --units neurons",
+}
 #: An ability, such as `info.RULES`, and why the model lacks it.
 Refusal = tuple[str, str]
 
@@ -75,7 +36,7 @@ class Layer:
     """One decoder layer: its block, the sites of its neurons, and the norms before and after its MLP."""
 
     block: nn.Module
-    sites: tuple[Site, ...]
+    sites: tuple[NeuronSite, ...]
     read_norm: nn.Module | None
     write_norm: nn.Module | None
     writer: nn.Module | None
@@ -86,6 +47,8 @@ class Layer:
     """The output projection of the attention, before any norm; None if the block has not exactly one."""
     per_layer_input: int | None = None
     """The number of the block's argument that is the layer's own token embedding; None in families without one."""
+    heads: HeadSite | None = None
+    """The attention heads; None in a layer without attention, or one whose heads cannot be told apart."""
 
     @property
     def width(self) -> int:
@@ -154,6 +117,18 @@ class Anatomy:
         return tuple(layer.width for layer in self.layers)
 
     @property
+    def head_counts(self) -> tuple[int, ...]:
+        """The number of attention heads of each layer, 0 where they cannot be told apart."""
+        return tuple(0 if layer.heads is None else layer.heads.n_heads for layer in self.layers)
+
+    @property
+    def expert_counts(self) -> tuple[int, ...]:
+        """The number of experts of each layer."""
+        return tuple(
+            sum(site.n_experts for site in layer.sites if isinstance(site, ExpertSite)) for layer in self.layers
+        )
+
+    @property
     def embeds_per_layer(self) -> bool:
         """Whether layers take an embedding of their own for every token."""
         return any(layer.per_layer_input is not None for layer in self.layers)
@@ -170,10 +145,7 @@ class Anatomy:
         """Raise `ModelError` if the model lacks this ability."""
         reason = self.why_not(ability)
         if reason is not None:
-            raise ModelError(
-                f"{ability} is not available on this model: {reason}",
-                "discover --method atp works on it, and so do generate, top, ablate, verify and sweep",
-            )
+            raise ModelError(f"{ability} is not available on this model: {reason}", _INSTEAD.get(ability, ""))
 
     def check_gradients(self, what: str) -> None:
         """Raise `ModelError` if the offloaded weights that a backward pass brings back do not fit into memory."""
@@ -223,7 +195,64 @@ class Anatomy:
         """
         return nullcontext() if self.positions is None else self.positions.as_long_as(lengths)
 
-    def site_of(self, layer: int, index: int) -> tuple[Site, int]:
+    def coordinates(self, unit: Unit) -> tuple[Site, range]:
+        """The site that computes a unit, and the unit's coordinates there: one of a neuron, several of others.
+
+        Raises:
+            UsageError: there is no such unit.
+            ModelError: the heads of this layer cannot be told apart.
+        """
+        if unit.kind == "neuron":
+            site, local = self.site_of(unit.layer, unit.index)
+            return site, range(local, local + 1)
+        self.check_layer(unit.layer)
+        if unit.kind == "head":
+            heads = self.heads_of(unit.layer)
+            _check_index(unit, "head", heads.n_heads)
+            return heads, range(unit.index * heads.d_head, (unit.index + 1) * heads.d_head)
+        experts = next((site for site in self.layers[unit.layer].sites if isinstance(site, ExpertSite)), None)
+        if experts is None:
+            raise UsageError(f"layer {unit.layer} has no experts", "write a neuron, as in L24/N1005, or a head, L5/H3")
+        _check_index(unit, "expert", experts.n_experts)
+        return experts, range(unit.index * experts.d_expert, (unit.index + 1) * experts.d_expert)
+
+    def has(self, unit: Unit) -> bool:
+        """Whether the model has this unit."""
+        try:
+            self.coordinates(unit)
+        except (UsageError, ModelError):
+            return False
+        return True
+
+    def heads_of(self, layer: int) -> HeadSite:
+        """The heads of a layer.
+
+        Raises:
+            UsageError: there is no such layer.
+            ModelError: the layer has no attention, or its heads cannot be told apart.
+        """
+        self.check_layer(layer)
+        self.require(HEADS)
+        heads = self.layers[layer].heads
+        if heads is None:
+            raise ModelError(f"layer {layer} has no attention heads", f"layers with heads: {self._with_heads}")
+        return heads
+
+    @property
+    def _with_heads(self) -> str:
+        return ", ".join(str(number) for number, layer in enumerate(self.layers) if layer.heads) or "none"
+
+    def unit_sites(self, kinds: Collection[Kind] = NEURONS) -> tuple[tuple[int, Site], ...]:
+        """Where units of some kinds are: each site with its layer, from the first layer on, heads before neurons."""
+        sites: list[tuple[int, Site]] = []
+        for number, layer in enumerate(self.layers):
+            if "head" in kinds and layer.heads is not None:
+                sites.append((number, layer.heads))
+            if "neuron" in kinds:
+                sites += [(number, site) for site in layer.sites]
+        return tuple(sites)
+
+    def site_of(self, layer: int, index: int) -> tuple[NeuronSite, int]:
         """The site of a neuron, and the neuron's number within the site."""
         self.check(layer, index)
         for site in self.layers[layer].sites:
@@ -299,3 +328,9 @@ class Anatomy:
         if isinstance(site, ExpertSite):
             return expert_rows(site, local)
         return dense_rows(site, local, self.d_model)
+
+
+def _check_index(unit: Unit, what: str, count: int) -> None:
+    """Raise `UsageError` unless a layer of `count` such units has this one."""
+    if not 0 <= unit.index < count:
+        raise UsageError(f"layer {unit.layer} has no {what} {unit.index}", f"its {what}s are 0 to {count - 1}")

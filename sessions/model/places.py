@@ -19,7 +19,8 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.errors import ModelError, UsageError
 from sessions.model.homes import weight_of
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite
+from sessions.model.parts import Anatomy
+from sessions.model.sites import DenseSite, ExpertSite
 from sessions.model.weights import gate_and_up
 
 #: The parts of a neuron: the rows it reads with ("gate" and "up", or without a gate "in" and its "bias"), and the

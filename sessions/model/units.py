@@ -1,8 +1,14 @@
-"""Units of a model, which can be attributed, ablated, suppressed and recruited. Data only."""
+"""Units of a model, which can be attributed, ablated, suppressed and recruited. Data only.
+
+A unit is a set of numbers that a layer computes for each token: one neuron, all numbers of an attention head, or all
+neurons of an expert.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 from msgspec import Struct, structs
 
@@ -12,22 +18,36 @@ from sessions.errors import UsageError
 BEYOND = 10**9
 # Nine digits exceed any model, and stay far below integer overflow.
 _N = "[0-9]{1,9}"
-_NEURON = re.compile(rf"L(?P<layer>{_N})(?:/N|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)
+_UNIT = re.compile(rf"L(?P<layer>{_N})(?:/(?P<letter>[NHE])|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)
 
-Place = tuple[int, int, int | None]
-"""(layer, index, position): which neuron, and where."""
+Kind = Literal["neuron", "head", "expert"]
+#: The letter that each kind of unit is written with.
+LETTERS: dict[Kind, str] = {"neuron": "N", "head": "H", "expert": "E"}
+NEURONS: tuple[Kind, ...] = ("neuron",)
+KINDS: dict[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
 
 
-class Neuron(Struct, frozen=True):
-    """One input coordinate of a layer's down projection, at a token position or at all of them.
+class Place(NamedTuple):
+    """Which unit, and where; a key of dictionaries."""
 
-    Written `L24/N1005` or, at position 41, `L24/N1005@41` (`L24#1005` is read as well). Layers,
-    neurons and positions count from 0; a negative position counts from the end of the prompt.
-    In a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`.
+    layer: int
+    number: int
+    position: int | None = None
+    kind: Kind = "neuron"
 
-    `attribution` is the signed contribution to the target, in the target's own unit (logits), an
-    estimate. `effect` is the exact loss of the target when this neuron alone is ablated (see
-    `verification`). `activation` is the neuron's value. Each is None if it is unknown.
+
+class Unit(Struct, frozen=True):
+    """A neuron, an attention head or an expert, at a token position or at all of them.
+
+    A neuron is one input coordinate of a layer's down projection, written `L24/N1005` (`L24#1005` is read as well). In
+    a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`. A head, `L5/H3`, is its
+    slice of the input of the attention's output projection; where heads share keys it is the query head. An expert,
+    `L3/E5`, is all its neurons. At position 41 a unit is written `L24/N1005@41`. Layers, units and positions count from
+    0; a negative position counts from the end of the prompt.
+
+    `attribution` is the signed contribution to the target, in the target's own unit (logits), an estimate. `effect` is
+    the exact loss of the target when this unit alone is ablated (see `verification`). `activation` is a neuron's value;
+    of a head, the norm of its slice. Each is None if it is unknown.
     """
 
     layer: int
@@ -36,35 +56,79 @@ class Neuron(Struct, frozen=True):
     attribution: float | None = None
     activation: float | None = None
     effect: float | None = None
+    kind: Kind = "neuron"
 
     def __str__(self) -> str:
         at = "" if self.position is None else f"@{self.position}"
-        return f"L{self.layer}/N{self.index}{at}"
+        return f"L{self.layer}/{LETTERS[self.kind]}{self.index}{at}"
 
     @property
     def site(self) -> tuple[int, int]:
-        """(layer, index): the neuron, without its position."""
+        """(layer, index) of a neuron, without its position; `anywhere` tells all kinds of units apart."""
         return self.layer, self.index
 
     @property
     def place(self) -> Place:
-        return self.layer, self.index, self.position
+        return Place(self.layer, self.index, self.position, self.kind)
 
-    def counted(self, length: int) -> Neuron:
-        """The same neuron, its position counted from the start of a text of `length` tokens."""
+    @property
+    def anywhere(self) -> Place:
+        """Which unit it is, whatever its position."""
+        return Place(self.layer, self.index, None, self.kind)
+
+    @property
+    def bare(self) -> Unit:
+        """The same unit without its position and numbers."""
+        return Unit(self.layer, self.index, kind=self.kind)
+
+    @classmethod
+    def at(cls, place: Place) -> Unit:
+        """The unit at a place."""
+        return cls(place.layer, place.number, place.position, kind=place.kind)
+
+    def counted(self, length: int) -> Unit:
+        """The same unit, its position counted from the start of a text of `length` tokens."""
         if self.position is None or self.position >= 0:
             return self
         return structs.replace(self, position=self.position + length)
 
     @classmethod
-    def parse(cls, text: str) -> Neuron:
-        """The neuron written as `text`.
+    def parse(cls, text: str) -> Unit:
+        """The unit written as `text`.
 
         Raises:
-            UsageError: the text is not a neuron.
+            UsageError: the text is not a unit.
         """
-        match = _NEURON.fullmatch(text.strip())
+        match = _UNIT.fullmatch(text.strip())
         if match is None:
-            raise UsageError(f"'{text[:80]}' is not a neuron", "write L24/N1005 or L24/N1005@41")
-        position = match["position"]
-        return cls(int(match["layer"]), int(match["index"]), None if position is None else int(position))
+            raise UsageError(
+                f"'{text[:80]}' is not a unit",
+                "write a neuron L24/N1005, a head L5/H3 or an expert L3/E5, @41 after it",
+            )
+        position, kind = match["position"], KINDS[(match["letter"] or "N").upper()]
+        return cls(int(match["layer"]), int(match["index"]), None if position is None else int(position), kind=kind)
+
+
+def key_of(units: Sequence[Unit]) -> str:
+    """A text that is equal for equal sets of units, whatever their positions."""
+    others = "".join(sorted(str(unit.bare) for unit in units if unit.kind != "neuron"))
+    return repr(sorted(unit.site for unit in units if unit.kind == "neuron")) + others
+
+
+def noun(units: Iterable[Unit]) -> str:
+    """What these units are, in the plural: neurons, heads or experts, or units where they differ."""
+    kinds = {unit.kind for unit in units}
+    return f"{kinds.pop()}s" if len(kinds) == 1 else "units"
+
+
+def only_neurons(units: Sequence[Unit], what: str) -> Sequence[Unit]:
+    """The units, all of which are neurons.
+
+    Raises:
+        UsageError: one is not; `what` says in words what takes neurons alone.
+    """
+    other = next((unit for unit in units if unit.kind != "neuron"), None)
+    if other is not None:
+        article = "an" if other.kind == "expert" else "a"
+        raise UsageError(f"{other} is {article} {other.kind}, and {what} takes neurons only", "for example: L24/N1005")
+    return units

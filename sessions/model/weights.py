@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sessions.model.homes import home_of, weight_of
 
 if TYPE_CHECKING:
-    from sessions.model.parts import DenseSite, ExpertSite
+    from sessions.model.sites import DenseSite, ExpertSite
 
 
 def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from sessions.interventions.token_scopes import TokenTracker
 from sessions.model.hooks import Routing, StateSite, before, on_neurons, on_states, together
-from sessions.model.parts import Anatomy, ExpertSite, Site
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite, Site
 
 
 @dataclass(frozen=True, eq=False)

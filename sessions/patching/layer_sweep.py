@@ -37,7 +37,7 @@ from sessions.model.hooks import StateSite, after, before, skipped, together, wa
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.patching.injecting import Injection, Seen, random_like
 from sessions.patching.reaching import reaches_below
 from sessions.patching.transplanting import above, passed, source_of
@@ -52,7 +52,7 @@ def swept(
     layers: Sequence[int],
     site: StateSite,
     *,
-    observe: Neuron | None = None,
+    observe: Unit | None = None,
     target: int | None = None,
     adds: bool = False,
     scale: float = 1.0,
@@ -175,7 +175,7 @@ def _kept_outputs(anatomy: Anatomy) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def _needed(anatomy: Anatomy, outputs: Sequence[Any], into: int, observe: Neuron | None, rows: int) -> Iterator[None]:
+def _needed(anatomy: Anatomy, outputs: Sequence[Any], into: int, observe: Unit | None, rows: int) -> Iterator[None]:
     """Inside the block, layers that the injection at `into` does not change, or whose output is not used, do not run:
     they return their earlier output. The head runs for one row alone where its output is not used."""
     unread = [] if observe is None else [before(anatomy.head, lambda hidden: hidden[:1])]
@@ -203,7 +203,7 @@ def _repeated(output: Any, rows: int) -> Any:
 class _Measure:
     """The measure of each row, from the values at the place or the logits, `[rows, vocab]`, of a pass."""
 
-    def __init__(self, observe: Neuron | None, target: int | None, after_source: Tensor) -> None:
+    def __init__(self, observe: Unit | None, target: int | None, after_source: Tensor) -> None:
         self._observe, self._target, self._source = observe, target, after_source
 
     def __call__(self, seen: Seen, logits: Tensor) -> list[float]:

@@ -28,7 +28,7 @@ from sessions.model.info import Encoded, Prompt, same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.patching.injecting import Injection, Seen, injected, random_like, seen_at
 from sessions.patching.reaching import reaches, reaches_below
 from sessions.patching.transplants import Observed, Placed
@@ -224,7 +224,7 @@ def transplanted(
     prompt: ConditionedPrompt,
     transplants: Sequence[Transplant],
     *,
-    observe: Sequence[Neuron] = (),
+    observe: Sequence[Unit] = (),
     inputs: bool = False,
     rng: int = 0,
     cancel: Cancel | None = None,
@@ -275,7 +275,7 @@ def transplanted(
         activations = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
         observed.append(
             Observed(
-                neuron=Neuron(*neuron.site),
+                neuron=Unit(*neuron.site),
                 place=place,
                 source=None if source is None else float(source.neurons[neuron.layer][0, 0, neuron.index]),
                 without=activations[0],
@@ -330,7 +330,7 @@ def _placed(
     )
 
 
-def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequence[Neuron], under: str) -> list[str]:
+def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequence[Unit], under: str) -> list[str]:
     """Remarks on the vectors and neurons of an injection. `under` is the session's key of what is suppressed and edited
     now."""
     notes = []
@@ -366,7 +366,7 @@ def first_reader(layer: int, site: StateSite) -> int:
     return layer + (site in ("resid_post", "mlp_out"))
 
 
-def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) -> tuple[Neuron, ...]:
+def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) -> tuple[Unit, ...]:
     """The neuron that the state was captured for, and the most active ones in its source."""
     if source is None:
         return ()
@@ -374,9 +374,9 @@ def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) ->
     neurons = []
     origin = transplant.vector.origin
     if origin is not None and origin.neuron:
-        neurons.append(Neuron.parse(origin.neuron))
+        neurons.append(Unit.parse(origin.neuron))
     for layer in range(first, min(first + LAYERS + 1, anatomy.n_layers)):
         values = source.neurons[layer][0, 0]
         best = values.abs().topk(min(FIRST if layer == first else LATER, len(values))).indices.tolist()
-        neurons += [Neuron(layer, index) for index in best]
-    return tuple({neuron.site: Neuron(*neuron.site) for neuron in neurons}.values())
+        neurons += [Unit(layer, index) for index in best]
+    return tuple({neuron.site: Unit(*neuron.site) for neuron in neurons}.values())

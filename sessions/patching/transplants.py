@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Placed(Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     """A neuron at the injection number `place`: its activation in the source (None for a vector that was not captured),
     in the unchanged target, with the vector, and with a random one of the same norm."""
 
-    neuron: Neuron
+    neuron: Unit
     place: int
     source: float | None
     without: float

@@ -9,7 +9,7 @@ from sessions.artifacts import Key
 from sessions.atlas.findings import TopRow
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps, with_partials
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.circuits import range_of
 from sessions.results import AtlasBuilt, AtlasSoFar, AtlasTop, LayerSoFar
 from sessions.session import Session
@@ -69,7 +69,7 @@ def built_so_far(begun: Building, name: str) -> AtlasSoFar | None:
     layers = []
     for (layer, _), running in zip(begun.sites, begun.running, strict=True):
         peak, index = running.high[0].max(dim=0)
-        layers.append(LayerSoFar(Neuron(layer, int(index)), float(peak)))
+        layers.append(LayerSoFar(Unit(layer, int(index)), float(peak)))
     progress = begun.progress
     of = begun.plan.survey.documents
     return AtlasSoFar(name=name, documents=progress.documents, of=of, tokens=progress.tokens, layers=tuple(layers))

@@ -15,7 +15,7 @@ from sessions.circuits.sound import check_fits
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as Vocabulary
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.token_meant import token_meant
 from sessions.references import compared_with, many_against_one, named
 from sessions.results import Narrowed, Verified
@@ -70,11 +70,11 @@ def cases_of(session: Session, circuit: Circuit) -> Steps[tuple[Case, ...]]:
 def measured(
     session: Session,
     circuit: Circuit,
-    neurons: tuple[Neuron, ...],
+    neurons: tuple[Unit, ...],
     reference: Reference | None = None,
     batch: int | None = None,
     cases: Sequence[Case] = (),
-) -> Steps[tuple[tuple[Neuron, ...], float]]:
+) -> Steps[tuple[tuple[Unit, ...], float]]:
     """The neurons with their effects on the circuit's target, and the target's value; means over `cases` if there are.
 
     A neuron that the reference says nothing of has no effect.
@@ -101,7 +101,7 @@ def measured(
     return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value
 
 
-def agreed(neurons: tuple[Neuron, ...]) -> Agreement | None:
+def agreed(neurons: tuple[Unit, ...]) -> Agreement | None:
     """How attributions and effects agree, over the neurons that have both."""
     both = [(n.attribution, n.effect) for n in neurons if n.attribution is not None and n.effect is not None]
     return agreement([pair[0] for pair in both], [pair[1] for pair in both])

@@ -12,7 +12,7 @@ from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weig
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import check_target, write_file
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import Edges
 from sessions.session import Session
@@ -63,7 +63,7 @@ def edges_found(
     )
 
 
-def taking_part(session: Session, circuit: Circuit, selection: str) -> tuple[tuple[Neuron, ...], list[str]]:
+def taking_part(session: Session, circuit: Circuit, selection: str) -> tuple[tuple[Unit, ...], list[str]]:
     """The neurons of the circuit that take part, and a remark where nobody asked for these."""
     chosen = session.select(selection, length=session.circuit_length()).within(circuit.neurons)
     if not chosen:

@@ -12,7 +12,7 @@ from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.circuits import explained
 from sessions.references import ENOUGH, corpus, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
@@ -32,7 +32,7 @@ CONTROLS = 3
 LITTLE = 0.1
 
 
-def helping_first(ranking: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
+def helping_first(ranking: tuple[Unit, ...]) -> tuple[Unit, ...]:
     """Those first that are most for the target."""
     if any(neuron.attribution is None for neuron in ranking):
         raise UsageError("--order helping needs attributions, and the circuit's neurons have none", "leave it out")

@@ -11,7 +11,7 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.last_output import LastOutput
 from sessions.model.info import Encoded
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.generating import decoded
 from sessions.procedures.states import check_layer
 from sessions.procedures.token_meant import token_meant
@@ -32,7 +32,7 @@ def injected_beside(
     session: Session,
     prompt: ConditionedPrompt,
     transplants: Sequence[Transplant],
-    observe: tuple[Neuron, ...],
+    observe: tuple[Unit, ...],
     aim: Target | None,
     notes: list[str],
     *,
@@ -80,7 +80,7 @@ def injected_by_layer(
     prompt: ConditionedPrompt,
     transplant: Transplant,
     layers: range,
-    observe: tuple[Neuron, ...],
+    observe: tuple[Unit, ...],
     aim: Target | None,
     notes: list[str],
     *,
@@ -145,7 +145,7 @@ def target_in(session: Session, encoded: Encoded, notes: list[str], *, text: str
     return Target(tokens=candidate.tokens[:1], value=0.0)
 
 
-def observed_neurons(session: Session, *, observe: str | None) -> tuple[Neuron, ...]:
+def observed_neurons(session: Session, *, observe: str | None) -> tuple[Unit, ...]:
     """The neurons to read, each once; none where none are named."""
     if observe is None:
         return ()

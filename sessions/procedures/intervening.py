@@ -13,7 +13,7 @@ from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
-from sessions.interventions.intervention import Intervention, beside_live, sites_of
+from sessions.interventions.intervention import Intervention, beside_live, units_of
 from sessions.last_output import LastOutput
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
@@ -91,7 +91,7 @@ def compared_with_baseline(
     return Compared(
         verb=verb,
         selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",
-        neurons=len(sites_of(change.treatment for change in changes)),
+        neurons=len(units_of(change.treatment for change in changes)),
         scope=changes[0].scope if verb != "arms" else "",
         encoded=encoded,
         target=target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import MeansShown, NeuronMean
 from sessions.session import Session
 
@@ -18,7 +18,7 @@ def means_shown(session: Session, *, name: str, selection: str | None, rows: int
         for layer, index in chosen:
             if layer >= len(means.layers) or index >= len(means.layers[layer]):
                 raise UsageError(f"means '{name}' do not cover L{layer}/N{index}", "they are of another model")
-        neurons = [Neuron(*site) for site in list(chosen)[:count]]
+        neurons = [Unit(*site) for site in list(chosen)[:count]]
     return MeansShown(
         name=name,
         model=means.model,

@@ -14,7 +14,7 @@ from sessions.circuits.methods import METHODS
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import NeuronCard, NeuronRow, NeuronTable, UniversalRow, UniversalShown
 from sessions.session import Session
@@ -40,7 +40,7 @@ def atlas_at_hand(session: Session) -> Atlas | None:
         return None
 
 
-def profile_of(session: Session, neuron: Neuron) -> Profile | None:
+def profile_of(session: Session, neuron: Unit) -> Profile | None:
     """What the latest atlas of the model says of a neuron; None where there is none that does."""
     atlas = atlas_at_hand(session)
     if atlas is None or not atlas.covers(neuron):
@@ -50,7 +50,7 @@ def profile_of(session: Session, neuron: Neuron) -> Profile | None:
     return profile(atlas, neuron, most=PEAKS)
 
 
-def one_of(session: Session, text: str, *, length: int | None = None) -> Neuron:
+def one_of(session: Session, text: str, *, length: int | None = None) -> Unit:
     """The one neuron that a selection means; `length` as of `Session.select`.
 
     Raises:
@@ -70,27 +70,30 @@ def explains(circuit: Circuit | None) -> TypeGuard[Circuit]:
     return circuit is not None and bool(circuit.ids) and bool(circuit.target.tokens)
 
 
-def is_meant(neuron: Neuron, wanted: Neuron) -> bool:
+def is_meant(neuron: Unit, wanted: Unit) -> bool:
     """Whether a neuron is the one asked for, at its position if it has one."""
-    return neuron.place == wanted.place if wanted.position is not None else neuron.site == wanted.site
+    return neuron.place == wanted.place if wanted.position is not None else neuron.anywhere == wanted.anywhere
 
 
-def summed(wanted: Neuron, seen: tuple[Moment, ...], everywhere: float | None) -> Neuron:
+def summed(wanted: Unit, seen: tuple[Moment, ...], everywhere: float | None) -> Unit:
     """The neuron with what is known of it: at its position or, without one, summed over all of them. Its activation
     is then the one where its attribution is strongest, which gives the sign of what it writes."""
     here = [moment for moment in seen if wanted.position in (None, moment.position)]
     if not here:
-        return Neuron(*wanted.place)
+        return Unit.at(wanted.place)
     strongest = max(here, key=lambda moment: abs(moment.attribution))
     effect = everywhere if wanted.position is None else strongest.effect
-    return Neuron(*wanted.place, sum(moment.attribution for moment in here), strongest.activation, effect)
+    attribution = sum(moment.attribution for moment in here)
+    return structs.replace(
+        Unit.at(wanted.place), attribution=attribution, activation=strongest.activation, effect=effect
+    )
 
 
 def edges_with_circuit(
     session: Session,
     circuit: Circuit | None,
     encoded: Encoded,
-    known: Neuron,
+    known: Unit,
     seen: tuple[Moment, ...],
     notes: list[str],
 ) -> Steps[tuple[tuple[Edge, ...], tuple[Edge, ...]]]:
@@ -101,7 +104,7 @@ def edges_with_circuit(
     if circuit is None or not circuit.ids or not seen:
         return (), ()
     strongest = max(seen, key=lambda moment: abs(moment.attribution)).position
-    place = known if known.position is not None else Neuron(*known.site, strongest)
+    place = known if known.position is not None else Unit(*known.site, strongest)
     try:
         return (yield from edges_of(session.opened(), encoded.ids, circuit, place, cancel=session.cancel))
     except (ModelError, UsageError) as refusal:
@@ -156,7 +159,7 @@ def attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded
     return encoded, target, attribution, notes
 
 
-def over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
+def over_corpus(atlas: Atlas | None, neuron: Unit) -> tuple[Peak | None, float | None]:
     """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
     nothing of it."""
     strongest = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
@@ -247,11 +250,11 @@ def universal_neurons(session: Session, *, tokens: int) -> Steps[UniversalShown]
     """The model's universal neurons, with what each of them pushes."""
     from sessions.circuits.universal import PROMPTS, STRONGEST, listed
     from sessions.directions.lens import pushed
-    from sessions.model.units import Neuron
+    from sessions.model.units import Unit
 
     opened = session.opened()
     universal = yield from listed(opened, session.home, session.cancel)
-    neurons = [Neuron(neuron.layer, neuron.index) for neuron in universal.neurons]
+    neurons = [Unit(neuron.layer, neuron.index) for neuron in universal.neurons]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons, tokens)
     return UniversalShown(
         model=opened.info.name,

@@ -30,13 +30,13 @@ def without_thoughts(session: Session, preset: Preset, marker: str | None) -> tu
 
 def without_suppressed_neurons(session: Session, name: str, preset: Preset) -> tuple[Preset, tuple[str, ...]]:
     """The preset without neurons that are suppressed, which stay at zero, and a remark on them."""
-    suppressed = {neuron.site for neuron in session.suppressed}
-    left = tuple(known for known in preset.neurons if known.neuron.site not in suppressed)
+    suppressed = {neuron.anywhere for neuron in session.suppressed}
+    left = tuple(known for known in preset.neurons if known.neuron.anywhere not in suppressed)
     if not left:
         raise UsageError(f"all neurons of preset '{name}' are suppressed", "release them first: release all")
     if len(left) == len(preset):
         return preset, ()
-    first = next(known.neuron for known in preset.neurons if known.neuron.site in suppressed)
+    first = next(known.neuron for known in preset.neurons if known.neuron.anywhere in suppressed)
     remark = f"{len(preset) - len(left)} of them are suppressed and stay at zero: the first is {first}"
     return structs.replace(preset, neurons=left), (remark,)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sessions.atlas.findings import QuietRow
 from sessions.events import Progress, Steps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.generating import decoded
 from sessions.procedures.thoughts import closing
 from sessions.session import Session
@@ -42,7 +42,7 @@ def quiet_rows(session: Session, quiet: list[QuietNeuron]) -> tuple[QuietRow, ..
     from sessions.directions.lens import pushed
 
     opened = session.opened()
-    neurons = [Neuron(row.layer, row.index) for row in quiet]
+    neurons = [Unit(row.layer, row.index) for row in quiet]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
     return tuple(
         QuietRow(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import Rewritten
 from sessions.session import Session
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sessions.rewriting.rewriting import Rewriting
 
 
-def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
+def sacrificed_neuron(session: Session) -> Steps[tuple[Unit, str]]:
     """A quiet neuron that nothing else is done with, and a remark on it."""
     from sessions.rewriting.sacrificing import rewritten_in, sacrificed
 
@@ -28,7 +28,7 @@ def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
     return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
 
 
-def rewritable(session: Session, text: str) -> Neuron:
+def rewritable(session: Session, text: str) -> Unit:
     """The one neuron that a text names, if its weights may be rewritten."""
     neurons = session.select(text).neurons
     if len(neurons) != 1 or neurons[0].position is not None:
@@ -36,7 +36,7 @@ def rewritable(session: Session, text: str) -> Neuron:
             f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"
         )
         raise UsageError(f"'{text}' {problem}", "name one neuron: L12/N34")
-    neuron = Neuron(*neurons[0].site)
+    neuron = Unit(*neurons[0].site)
     session.opened().anatomy.check(*neuron.site)
     if neuron.site in {held.site for held in session.suppressed}:
         raise UsageError(f"{neuron} is suppressed, so that it stays at 0", f"release {neuron}")

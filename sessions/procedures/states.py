@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sessions.errors import UsageError
 from sessions.model.info import Encoded, Prompt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
-def observed_neuron(session: Session, text: str) -> Neuron:
+def observed_neuron(session: Session, text: str) -> Unit:
     """The one neuron that a text names, in the open model."""
     neurons = session.select(text).neurons
     if len(neurons) != 1:
@@ -28,7 +28,7 @@ def observed_neuron(session: Session, text: str) -> Neuron:
 
 
 def strongest_in_atlas(
-    session: Session, name: str, neuron: Neuron, by: By, force: bool
+    session: Session, name: str, neuron: Unit, by: By, force: bool
 ) -> tuple[ConditionedPrompt, int, Maximum]:
     """The text that woke a neuron most, as far as the place where it did, and that place."""
     from sessions.directions.findings import Origin

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from sessions.comparisons.sweep_points import SweepPoint
 from sessions.files.disk import check_target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import SweepSoFar, Swept, SweptGrid, SweptSoFar
 from sessions.session import Session
 
@@ -41,9 +41,9 @@ def over_what(plan: SweepPlan) -> str:
 
 def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
     """What went otherwise than a user may think."""
-    suppressed = {Neuron.parse(text).site for text in plan.suppressed}
+    suppressed = {Unit.parse(text).anywhere for text in plan.suppressed}
     for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
-        count = len({neuron.site for neuron in neurons} & suppressed)
+        count = len({neuron.anywhere for neuron in neurons} & suppressed)
         if count:
             yield f"{count} neurons of '{chosen.text}' are suppressed and stay at zero"
     failed = [cell for cell in cells if cell.stopped == "nan"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessions.errors import UsageError
 from sessions.interventions.intervention import Intervention, refuse_overlaps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures.intervening import in_force
 from sessions.results import WorkingSet
 from sessions.session import Session
@@ -22,15 +22,15 @@ def suppress(session: Session, *, selection: str | None) -> WorkingSet:
     if chosen.pinned:
         position = next(iter(chosen.pinned))
         raise UsageError(
-            f"{Neuron(*position)} has a position, and suppression holds at all positions",
-            f"suppress {Neuron(*position[:2])}, or: ablate {Neuron(*position)}",
+            f"{Unit.at(position)} has a position, and suppression holds at all positions",
+            f"suppress {Unit.at(position).bare}, or: ablate {Unit.at(position)}",
         )
     before = len(session.suppressed)
-    neurons = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
-    for layer, index in neurons:
-        session.opened().anatomy.check(layer, index)
+    neurons = {neuron.anywhere: neuron.bare for neuron in (*session.suppressed, *chosen.neurons)}
+    for neuron in neurons.values():
+        session.opened().anatomy.coordinates(neuron)
     session.suppressed = tuple(neurons.values())
-    already = len({neuron.site for neuron in chosen.neurons}) - (len(neurons) - before)
+    already = len({neuron.anywhere for neuron in chosen.neurons}) - (len(neurons) - before)
     notes = (f"{already} of them are suppressed already",) if already else ()
     return in_force(session, added=len(neurons) - before, notes=notes)
 
@@ -40,8 +40,8 @@ def release(session: Session, *, selection: str) -> WorkingSet:
     if selection.strip().lower() == "all":
         sites = None
     else:
-        sites = frozenset(neuron.site for neuron in session.select(selection).neurons)
-    kept = tuple(neuron for neuron in session.suppressed if sites is not None and neuron.site not in sites)
+        sites = frozenset(neuron.anywhere for neuron in session.select(selection).neurons)
+    kept = tuple(neuron for neuron in session.suppressed if sites is not None and neuron.anywhere not in sites)
     live = () if sites is None else tuple(intervention.without(sites) for intervention in session.live)
     live = tuple(intervention for intervention in live if intervention.neurons)
     released = len(session.suppressed) - len(kept)

@@ -15,7 +15,7 @@ from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, Sup
 from sessions.directions.findings import Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.events import Value
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Discovered(Value, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Verified(Value, frozen=True, kw_only=True):
 
     table: ClassVar[str] = "neurons"
     circuit: Circuit
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[Unit, ...]
     held: str
     value: float
     agreement: Agreement | None
@@ -56,7 +56,7 @@ class Edges(Value, frozen=True, kw_only=True):
     table: ClassVar[str] = "edges"
     target: Target
     tokens: tuple[str, ...]
-    neurons: tuple[Neuron, ...]
+    neurons: tuple[Unit, ...]
     targets: int
     total: int
     listed: int
@@ -109,7 +109,7 @@ class NeuronRow(Struct, frozen=True, kw_only=True):
     the corpus of the atlas, `rate` the share of positions at which it fires there.
     """
 
-    neuron: Neuron
+    neuron: Unit
     token: str
     share: float | None
     up: tuple[str, ...]
@@ -142,7 +142,7 @@ class NeuronCard(Value, frozen=True, kw_only=True):
     """
 
     table: ClassVar[str] = "moments"
-    neuron: Neuron
+    neuron: Unit
     target: Target
     moments: tuple[Moment, ...]
     everywhere: float | None
@@ -220,7 +220,7 @@ class UniversalRow(Struct, frozen=True, kw_only=True):
     """A universal neuron: in how many of the built-in prompts it is strong (None where not counted), and the tokens
     that it pushes up and down where its activation is positive."""
 
-    neuron: Neuron
+    neuron: Unit
     prompts: int | None
     up: tuple[str, ...]
     down: tuple[str, ...]

@@ -12,7 +12,7 @@ from sessions.evaluation.scores import ByLanguage, Score
 from sessions.events import Value
 from sessions.interventions.arms import Arm
 from sessions.model.info import Token
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.surgery.cuts import LayerCut
 
@@ -91,7 +91,7 @@ class Rewritten(Value, frozen=True, kw_only=True):
     """
 
     name: str
-    neuron: Neuron
+    neuron: Unit
     token: Token
     rule: str
     examples: str

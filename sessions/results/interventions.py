@@ -12,7 +12,7 @@ from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Intervened(Value, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class WorkingSet(Value, frozen=True, kw_only=True):
     """
 
     table: ClassVar[str] = "suppressed"
-    suppressed: tuple[Neuron, ...]
+    suppressed: tuple[Unit, ...]
     live: tuple[tuple[str, int], ...]
     added: int = 0
     released: int = 0

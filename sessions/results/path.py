@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from sessions.errors import UsageError
 from sessions.events import Value
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 #: Fields that can name a row, tried in this order.
 KEYS = ("name", "size", "number", "layer", "multiplier", "alpha", "epoch", "language", "token", "text", "key", "neuron")
@@ -93,7 +93,7 @@ def _named(part: Any, wanted: str, name: str) -> Any:
             return _table(part, name)
         return getattr(part, wanted)
     neuron = getattr(part, "neuron", None)
-    if isinstance(neuron, Neuron) and wanted in names_in(neuron):
+    if isinstance(neuron, Unit) and wanted in names_in(neuron):
         return getattr(neuron, wanted)
     raise UsageError(f"{name} has no '{wanted}'", _nearest(wanted, names, name))
 
@@ -142,7 +142,7 @@ def _row(rows: Iterable[Any], key: str, name: str) -> Any:
 
 def called(row: Any) -> list[str]:
     """The names of a row."""
-    if isinstance(row, Neuron):
+    if isinstance(row, Unit):
         return list(dict.fromkeys((str(row), f"L{row.layer}/N{row.index}")))
     names = []
     for field in KEYS:

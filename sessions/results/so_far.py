@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from sessions.events import Value
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class ArmSoFar(Struct, frozen=True):
@@ -30,7 +30,7 @@ class EvaluationSoFar(Value, frozen=True, kw_only=True):
 class LayerSoFar(Struct, frozen=True):
     """A layer of an atlas that is being built: its largest activation so far, and the neuron that has it."""
 
-    neuron: Neuron
+    neuron: Unit
     peak: float
 
 

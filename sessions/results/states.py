@@ -13,7 +13,7 @@ from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.patching.transplants import LayerMap, Observed, Placed
 
 
@@ -70,7 +70,7 @@ class MeansBuilt(Value, frozen=True, kw_only=True):
 class NeuronMean(Struct, frozen=True, kw_only=True):
     """The mean of a neuron over all positions."""
 
-    neuron: Neuron
+    neuron: Unit
     mean: float
 
 
@@ -139,7 +139,7 @@ class InjectedByLayer(Value, frozen=True, kw_only=True):
     inputs: bool
     place: Placed
     measure: str
-    observed: Neuron | None
+    observed: Unit | None
     target: Target | None
     map: LayerMap
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from sessions.events import Value
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.comparing import RoundComparison
 from sessions.training.findings import Round
 from sessions.training.trajectory import Trajectory
@@ -45,7 +45,7 @@ class RecruitRow(Struct, frozen=True):
     """A recruit. Its attribution is what it absorbed, `share` its part of the total. `up` and `down` are the tokens
     that it pushes; `before` is the earlier round that had recruited it."""
 
-    neuron: Neuron
+    neuron: Unit
     share: float
     up: tuple[str, ...]
     down: tuple[str, ...]

@@ -32,7 +32,7 @@ from sessions.model.generation import Decoding
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import plain_ids
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, SaidToken, reader_of
@@ -62,7 +62,7 @@ class Wanted:
     alphas: tuple[float, ...] = ()
     scale_gate: float | None = None
     scale_up: float | None = None
-    brake: Neuron | None = None
+    brake: Unit | None = None
     beta: float | None = None
 
 
@@ -92,7 +92,7 @@ class Rewriting:
 
 def rewrite(
     opened: OpenModel,
-    neuron: Neuron,
+    neuron: Unit,
     token: Token,
     examples: Examples,
     wanted: Wanted,
@@ -198,7 +198,7 @@ def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def check_brake(neuron: Neuron, wanted: Wanted) -> None:
+def check_brake(neuron: Unit, wanted: Wanted) -> None:
     """Raise `UsageError` unless the brake, if there is one, comes after the neuron."""
     if wanted.brake is not None and wanted.brake.layer <= neuron.layer:
         raise UsageError(
@@ -213,7 +213,7 @@ def unrelated_text(opened: OpenModel) -> list[Counted]:
     return [Counted(tuple(ids), tuple(range(len(ids) - 1))) for ids in texts if len(ids) > 1]
 
 
-def _alphas(opened: OpenModel, neuron: Neuron, norm: float, unit: float) -> tuple[float, ...]:
+def _alphas(opened: OpenModel, neuron: Unit, norm: float, unit: float) -> tuple[float, ...]:
     """The α that are tried where none is given, to three digits."""
     normed = opened.anatomy.layers[neuron.layer].write_norm is not None
     factors = FACTORS + (BEHIND_NORM if normed else ())
@@ -274,7 +274,7 @@ def _with_texts(row: AtAlpha, arms: Sequence[Arm], token: Token) -> AtAlpha:
 
 def _braked(
     opened: OpenModel,
-    brake: Neuron,
+    brake: Unit,
     examples: Examples,
     token: Token,
     beta: float,

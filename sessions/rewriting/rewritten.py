@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 
 class Separation(Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class Braked(Struct, frozen=True, kw_only=True):
     examples.
     """
 
-    neuron: Neuron
+    neuron: Unit
     beta: float
     scale_gate: float
     scale_up: float | None

@@ -13,7 +13,7 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.texts.corpus import Corpus
 
 #: Where it is looked for, as fractions of the depth: late enough to know what was read, early enough for the layers
@@ -29,7 +29,7 @@ def sacrificed(
     busy: Collection[tuple[int, int]],
     *,
     cancel: Cancel | None = None,
-) -> Steps[tuple[Neuron, str]]:
+) -> Steps[tuple[Unit, str]]:
     """The neuron, and a remark that says how quiet it is.
 
     Args:
@@ -55,14 +55,14 @@ def sacrificed(
 
 def _quietest(
     opened: OpenModel, levels: Levels, layers: Sequence[int], busy: Collection[tuple[int, int]], over: str
-) -> tuple[Neuron, str]:
+) -> tuple[Unit, str]:
     # What is 0 throughout in a mixture of experts may be of an expert that no token is sent to.
     least = 1e-9 if opened.info.experts else 0.0
     free = candidates(levels, layers=layers, between=(least, math.inf))
     best = next((candidate for candidate in free if (candidate.layer, candidate.index) not in busy), None)
     if best is None:
         raise UsageError(f"no neuron of {over} is free", "name one: rewrite L12/N34")
-    neuron = Neuron(best.layer, best.index)
+    neuron = Unit(best.layer, best.index)
     return neuron, f"{neuron} is used: its |activation| never exceeds {best.largest:.2g} over {over}"
 
 

@@ -24,10 +24,10 @@ from sessions.interventions.intervention import Intervention
 from sessions.model.finite import not_finite
 from sessions.model.hooks import Routing, after, before, on_neurons, on_states, only_to, skipped, watched
 from sessions.model.opening import OpenModel
-from sessions.model.parts import ExpertSite
 from sessions.model.rows import batches, padded_rows
+from sessions.model.sites import ExpertSite
 from sessions.model.tokens import last_positions
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.rewritten import Firing, Saying, Separation
 
 #: Logits that are in memory at once, at most; and tokens of a batch, at least.
@@ -57,7 +57,7 @@ class Passes:
     """Passes over some texts with a neuron changed. `token` is the one whose chance is read."""
 
     def __init__(
-        self, opened: OpenModel, neuron: Neuron, texts: Sequence[Counted], token: int, cancel: Cancel | None = None
+        self, opened: OpenModel, neuron: Unit, texts: Sequence[Counted], token: int, cancel: Cancel | None = None
     ) -> None:
         self.opened, self.neuron, self.texts, self.token, self._cancel = opened, neuron, texts, token, cancel
         tokens = max(_TOKENS, _LOGITS // next(opened.anatomy.head.parameters()).shape[0])
@@ -195,7 +195,7 @@ class Passes:
             yield
 
 
-def reader_of(opened: OpenModel, neuron: Neuron) -> nn.Module:
+def reader_of(opened: OpenModel, neuron: Unit) -> nn.Module:
     """The module whose first argument is what a neuron's rows read.
 
     Raises:

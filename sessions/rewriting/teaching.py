@@ -33,7 +33,7 @@ from sessions.errors import UsageError
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.model.places import Part, parts_of, unembedding
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.examples import Example, Examples
 from sessions.rewriting.rewritten import Firing, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, SaidToken, firing, saying, separation
@@ -46,7 +46,7 @@ OPEN = 4.0
 class TaughtNeuron:
     """A neuron's new rows, and its new column at α = 1."""
 
-    neuron: Neuron
+    neuron: Unit
     rows: Mapping[Part, Tensor]
     column: Tensor
     scale_gate: float
@@ -134,7 +134,7 @@ class ExampleMarks:
 
 def taught(
     opened: OpenModel,
-    neuron: Neuron,
+    neuron: Unit,
     passes: Passes,
     marks: ExampleMarks,
     scale_gate: float | None,
@@ -154,7 +154,7 @@ def taught(
 
 def _rows(
     opened: OpenModel,
-    neuron: Neuron,
+    neuron: Unit,
     high: Tensor,
     low: Tensor,
     scale_gate: float | None,

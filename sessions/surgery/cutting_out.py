@@ -18,8 +18,9 @@ from torch import nn
 
 from sessions.edits.edit import Projection
 from sessions.model.linear import carried_back
-from sessions.model.parts import Anatomy, DenseSite
+from sessions.model.parts import Anatomy
 from sessions.model.places import Writer, norm_behind, plain, writer_places
+from sessions.model.sites import DenseSite
 from sessions.surgery.subspaces import Subspace, orthonormal
 
 

@@ -12,7 +12,7 @@ from math import sqrt
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import Outcome, Round, by_layer, mean, shares
 
 #: A number of the first round and of the second; None if a round lacks it.
@@ -55,7 +55,7 @@ class RoundComparison(Struct, frozen=True, kw_only=True):
     layers: tuple[ShareRow, ...]
     cosine: float | None
     recruits: tuple[int, int]
-    shared: tuple[Neuron, ...]
+    shared: tuple[Unit, ...]
     jaccard: float
     by_chance: float | None
     suppressed: tuple[int, int]

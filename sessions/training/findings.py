@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 KIND, FORMAT = "round", 1
 #: The last learning rate, as a share of the first.
@@ -41,7 +41,7 @@ class TrainingPlan(Struct, frozen=True, kw_only=True):
     decay: float = 0.01
     seed: int = 0
     checkpointing: bool = False
-    neurons: tuple[Neuron, ...] = ()
+    neurons: tuple[Unit, ...] = ()
     begins: str = ""
 
     def steps(self, samples: int) -> int:
@@ -169,9 +169,9 @@ class Round(Struct, frozen=True, kw_only=True):
     plan: TrainingPlan
     data: str
     samples: tuple[str, ...]
-    suppressed: tuple[Neuron, ...]
+    suppressed: tuple[Unit, ...]
     outcome: Outcome
-    recruited: tuple[Neuron, ...]
+    recruited: tuple[Unit, ...]
     after: str = ""
     control: Outcome | None = None
     config: dict[str, Any]
@@ -194,6 +194,6 @@ def in_series(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round]
     return chosen, [stem for stem in stems if stem not in {series_of(one.name) for one in chosen}]
 
 
-def together(*groups: Sequence[Neuron]) -> tuple[Neuron, ...]:
+def together(*groups: Sequence[Unit]) -> tuple[Unit, ...]:
     """The neurons of several groups, each once, without position or attribution."""
-    return tuple({neuron.site: Neuron(*neuron.site) for group in groups for neuron in group}.values())
+    return tuple({neuron.site: Unit(*neuron.site) for group in groups for neuron in group}.values())

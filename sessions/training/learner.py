@@ -27,7 +27,7 @@ from sessions.model import anatomy as architectures
 from sessions.model.homes import refuse_offloaded
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.checkpointing import checkpointed
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import Place
@@ -132,7 +132,7 @@ class Learner:
         return dict(sorted(factors.items()))
 
     @contextmanager
-    def running(self, suppressed: Sequence[Neuron], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
+    def running(self, suppressed: Sequence[Unit], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
         """Inside the block, hold these neurons at zero and count the gradient of all others."""
         readers = {layer: self._readers(layer) for layer in range(self.anatomy.n_layers)}
         absorbing.columns = {layer: tensors for layer, tensors in readers.items() if tensors}

@@ -29,7 +29,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps, with_partials
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.learner import Learner, TrainingState, adapted
 from sessions.training.recruits import Recruits, gathered
@@ -76,7 +76,7 @@ def learn(
     opened: OpenModel,
     lessons: Sequence[Lesson],
     plan: TrainingPlan,
-    suppressed: Sequence[Neuron] = (),
+    suppressed: Sequence[Unit] = (),
     *,
     begins: Edit | None = None,
     state: TrainingState | None = None,
@@ -170,7 +170,7 @@ def _order(count: int, plan: TrainingPlan) -> list[tuple[int, ...]]:
     return steps
 
 
-def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Neuron]) -> None:
+def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Unit]) -> None:
     """Raise `UsageError` for a neuron that the model lacks, or if a layer would keep no neuron."""
     by_layer: dict[int, set[int]] = {}
     for neuron in suppressed:

@@ -33,8 +33,9 @@ from sessions.errors import ArtifactError, ModelError
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.floats import from_bytes, to_bytes
 from sessions.model.hooks import Change, on_gradient, on_neurons, together
-from sessions.model.parts import Anatomy, DenseSite
-from sessions.model.units import Neuron
+from sessions.model.parts import Anatomy
+from sessions.model.sites import DenseSite
+from sessions.model.units import Unit
 from sessions.training.findings import Measure
 from sessions.training.gradients import ModuleGradients
 
@@ -49,9 +50,9 @@ class Recruits:
     """What neurons absorbed in a round: by measure and layer `[d_mlp]`, float32; and which were held at zero."""
 
     scores: Mapping[Measure, Mapping[int, Tensor]]
-    suppressed: tuple[Neuron, ...] = ()
+    suppressed: tuple[Unit, ...] = ()
 
-    def strongest(self, count: int = TOP, measure: Measure | None = None) -> tuple[Neuron, ...]:
+    def strongest(self, count: int = TOP, measure: Measure | None = None) -> tuple[Unit, ...]:
         """The neurons that absorbed most, the strongest first, without those that were held at zero. Their attribution
         is what they absorbed, by the usual measure unless another is named.
 
@@ -69,7 +70,7 @@ class Recruits:
             values, indices = scores.topk(min(len(scores), count + len(suppressed)))
             rows = zip(values.tolist(), indices.tolist(), strict=True)
             neurons += [
-                Neuron(layer, index, attribution=value)
+                Unit(layer, index, attribution=value)
                 for value, index in rows
                 if value > 0 and (layer, index) not in suppressed
             ]
@@ -103,14 +104,14 @@ class Recruits:
             ArtifactError: it holds something else, or a number that is not finite.
         """
         scores: dict[Measure, dict[int, Tensor]] = {}
-        suppressed: tuple[Neuron, ...] = ()
+        suppressed: tuple[Unit, ...] = ()
         for name, tensor in contents.tensors.items():
             measure, _, layer = name.partition(".")
             if name == "suppressed" and tensor.dtype == "I64" and tensor.shape[1:] == (2,):
                 rows = np.frombuffer(tensor.data, "<i8").reshape(tensor.shape).tolist()
                 if any(min(row) < 0 for row in rows):
                     raise ArtifactError(f"{source} has a suppressed neuron below 0: layers and neurons count from 0")
-                suppressed = tuple(Neuron(layer, index) for layer, index in rows)
+                suppressed = tuple(Unit(layer, index) for layer, index in rows)
             elif measure in MEASURES and _LAYER.fullmatch(layer) and tensor.dtype == "F32" and len(tensor.shape) == 1:
                 scores.setdefault(measure, {})[int(layer)] = from_bytes(tensor, f"'{name}' of {source}")
             else:
@@ -191,14 +192,14 @@ class Absorbing:
         return change
 
 
-def gathered(absorbing: Absorbing, suppressed: Sequence[Neuron]) -> Recruits:
+def gathered(absorbing: Absorbing, suppressed: Sequence[Unit]) -> Recruits:
     """What was counted, as it is kept."""
     scores = {
         measure: {layer: row.detach().cpu() for layer, row in sorted(absorbing.scores[measure].items())}
         for measure in MEASURES
         if measure in absorbing.scores
     }
-    return Recruits(scores, tuple(Neuron(*neuron.site) for neuron in suppressed))
+    return Recruits(scores, tuple(Unit(*neuron.site) for neuron in suppressed))
 
 
 def check_measured(anatomy: Anatomy) -> None:

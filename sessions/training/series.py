@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sessions.errors import ArtifactError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import Round, together
 from sessions.training.round import Rounds
 from sessions.training.training import RoundRequest, is_of
@@ -60,7 +60,7 @@ class Series:
         return finished, stale
 
 
-def without_recruits(suppressed: tuple[Neuron, ...], rounds: Rounds, earlier: Round, count: int) -> tuple[Neuron, ...]:
+def without_recruits(suppressed: tuple[Unit, ...], rounds: Rounds, earlier: Round, count: int) -> tuple[Unit, ...]:
     """What is suppressed, what the earlier round suppressed, and its strongest recruits."""
     return together(suppressed, earlier.suppressed, rounds.recruits(earlier.name).strongest(count))
 

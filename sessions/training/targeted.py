@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.opening import OpenModel
-from sessions.model.parts import DenseSite
 from sessions.model.places import Part
-from sessions.model.units import Neuron
+from sessions.model.sites import DenseSite
+from sessions.model.units import Unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class TrainedProjection:
     lines: tuple[int, ...]
 
 
-def targets_of(opened: OpenModel, neurons: Sequence[Neuron]) -> tuple[TrainedProjection, ...]:
+def targets_of(opened: OpenModel, neurons: Sequence[Unit]) -> tuple[TrainedProjection, ...]:
     """The projections that hold these neurons' weights.
 
     Raises:

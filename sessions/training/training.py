@@ -20,7 +20,7 @@ from sessions.events import Steps
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import Outcome, Round, TrainingPlan, epochs_of
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.recruits import TOP, Recruits
@@ -44,7 +44,7 @@ class RoundRequest:
     name: str
     lessons: tuple[Lesson, ...]
     plan: TrainingPlan
-    suppressed: tuple[Neuron, ...] = ()
+    suppressed: tuple[Unit, ...] = ()
     after: str = ""
     top: int = TOP
     control: bool = True
@@ -125,7 +125,7 @@ def _round(
     )
 
 
-def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[Neuron, ...]:
+def drawn_like(anatomy: Anatomy, neurons: Sequence[Unit], seed: int) -> tuple[Unit, ...]:
     """As many other neurons of each layer as `neurons` has there, drawn at random; fewer where a layer has no more."""
     drawn = random.Random(seed)
     taken: dict[int, set[int]] = {}
@@ -134,7 +134,7 @@ def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[
     controls = []
     for layer, indices in sorted(taken.items()):
         left = [index for index in range(anatomy.layers[layer].width) if index not in indices]
-        controls += [Neuron(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
+        controls += [Unit(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
     return tuple(controls)
 
 
@@ -168,11 +168,11 @@ def _trained(
     opened: OpenModel,
     rounds: Rounds,
     job: RoundRequest,
-    suppressed: tuple[Neuron, ...],
+    suppressed: tuple[Unit, ...],
     suffix: str,
     cancel: Cancel | None,
 ) -> Steps[TrainedRound]:
-    sites = tuple(Neuron(*neuron.site) for neuron in suppressed)
+    sites = tuple(Unit(*neuron.site) for neuron in suppressed)
     begun = BegunRound(
         model=opened.info.fingerprint,
         dtype=opened.info.dtype,
@@ -225,7 +225,7 @@ def _outcome(trained: TrainedRound) -> Outcome:
     )
 
 
-def _recruited(recruits: Recruits, top: int) -> tuple[Neuron, ...]:
+def _recruited(recruits: Recruits, top: int) -> tuple[Unit, ...]:
     """The strongest by gradient, or by activation where no adapter was on the down projections. None of a model all of
     whose neurons are those of experts, which are not measured."""
     return recruits.strongest(top, recruits.usual) if recruits.scores else ()

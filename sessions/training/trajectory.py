@@ -27,7 +27,7 @@ from statistics import fmean
 
 from msgspec import Struct
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import Round, mean
 
 #: Below this share of what its control learned, a round is said not to have learned.
@@ -51,7 +51,7 @@ class Passage(Struct, frozen=True, kw_only=True):
     final: float
     control: float | None
     kept: float | None
-    strongest: Neuron | None
+    strongest: Unit | None
     share: float | None
     layers: tuple[int, ...]
     again: int

@@ -21,7 +21,7 @@ from sessions.files.disk import read_file, reported, write_file
 from sessions.files.tensor_file import Tensors, digest, read, written
 from sessions.model.floats import from_bytes, to_bytes
 from sessions.model.info import same_model
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import ModuleGradients
 from sessions.training.learner import TrainingState
@@ -41,7 +41,7 @@ class BegunRound(Struct, frozen=True, kw_only=True):
     dtype: str
     plan: TrainingPlan
     data: str
-    suppressed: tuple[Neuron, ...] = ()
+    suppressed: tuple[Unit, ...] = ()
 
 
 class _Reached(Struct, frozen=True):

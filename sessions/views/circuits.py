@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed, whole
 from sessions.views.writing import aim, counted, percent, signed
@@ -39,11 +39,11 @@ def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
     yield circuit.way
 
 
-def _place(neuron: Neuron) -> tuple[Cell, ...]:
+def _place(neuron: Unit) -> tuple[Cell, ...]:
     return neuron.layer, neuron.index, neuron.position
 
 
-def _stands_for(neuron: Neuron) -> StandsFor:
+def _stands_for(neuron: Unit) -> StandsFor:
     return StandsFor("neuron", str(neuron))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sessions import results
 from sessions.circuits.diagram import drawn_edges, tree
 from sessions.circuits.flow import Flow
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Graph, Heat, Link, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, counted, multiple, percent, signed
@@ -87,8 +87,8 @@ def _flow(value: results.Edges) -> Flow:
 
 
 def name_of(place: Place) -> str:
-    """A neuron as typed in commands."""
-    return str(Neuron(*place))
+    """A unit as typed in commands."""
+    return str(Unit.at(place))
 
 
 def token_at(place: Place, tokens: tuple[str, ...]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sessions import results
 from sessions.edits.findings import DeltaPart, DeltaPush, EditedMatrix, EditedNeuron, NeuronDelta
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views.blocks import AnyBlock, Column, Fact, Facts, Note, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import percent, quoted
@@ -82,7 +82,7 @@ def _(value: results.EditInspected) -> Iterator[AnyBlock]:
         yield Note(text=f"{mark} {apart}")
 
 
-def _of(neuron: Neuron) -> StandsFor:
+def _of(neuron: Unit) -> StandsFor:
     return StandsFor("neuron", str(neuron))
 
 
@@ -168,7 +168,7 @@ def _of_before(part: DeltaPart) -> str:
     return "" if part.relative is None else f" (×{part.relative:.3g} of the original)"
 
 
-def _changed_parts(deltas: Sequence[tuple[Neuron, NeuronDelta]]) -> Table:
+def _changed_parts(deltas: Sequence[tuple[Unit, NeuronDelta]]) -> Table:
     """The size of each row's and column's change, and what the change of a row reads."""
     columns = (
         _NEURON,
@@ -189,7 +189,7 @@ def _changed_parts(deltas: Sequence[tuple[Neuron, NeuronDelta]]) -> Table:
     return Table(title="change of rows and columns", columns=columns, rows=tuple(rows))
 
 
-def _pushed(pushes: Sequence[tuple[Neuron, DeltaPush]]) -> Table:
+def _pushed(pushes: Sequence[tuple[Unit, DeltaPush]]) -> Table:
     """The tokens that the changes of columns push, and how far the first one dominates."""
     columns = (
         _NEURON,

@@ -66,7 +66,7 @@ def _moments(value: results.NeuronCard) -> Table:
     for moment in strongest(value, _LISTED):
         effect = (moment.effect,) if measured else ()
         cells = (moment.position, moment.token, moment.activation, moment.attribution, *effect)
-        place = (value.neuron.layer, value.neuron.index, moment.position)
+        place = value.neuron.place._replace(position=moment.position)
         rows.append(Row(cells=cells, stands_for=StandsFor("neuron", name_of(place))))
     left = len(value.moments) > _LISTED
     note = f"the {_LISTED} positions with the largest attributions, of {len(value.moments):,}" if left else ""

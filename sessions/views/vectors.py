@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sessions import results
 from sessions.circuits.comparing import Comparison
 from sessions.directions.findings import EXPLAINED_BY, Aligned, Direction, TopOverlap
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views.blocks import AnyBlock, Column, Curve, Line, Note, Row, StandsFor, Table
 from sessions.views.circuits import PUSHES
 from sessions.views.registry import facts, viewed
@@ -122,7 +122,7 @@ def _overlaps(comparison: Comparison) -> Table:
     return Table(columns=columns, rows=tuple(rows))
 
 
-def _named(neurons: tuple[Neuron, ...]) -> str:
+def _named(neurons: tuple[Unit, ...]) -> str:
     return ", ".join(f"{neuron} {signed(neuron.attribution)}".removesuffix(f" {MISSING}") for neuron in neurons)
 
 

@@ -22,7 +22,7 @@ from sessions.lines import quoted
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import plain_ids
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, failure_in, held, result, unharmed
 from tests.families import tiny, tiny_tokenizer
@@ -60,7 +60,7 @@ def test_building_says_what_was_read_and_takes_nothing(little: Session, texts: P
 
 def test_a_neuron_is_shown_where_it_was_strongest(mapped: Session) -> None:
     profile = result(mapped, "atlas show L1/N5").profile
-    assert profile.neuron == Neuron(1, 5) and profile.atlas == "small" and profile.documents == 4
+    assert profile.neuron == Unit(1, 5) and profile.atlas == "small" and profile.documents == 4
     assert len(profile.high) == len(profile.low) == 2
     peak = profile.high[0]
     said = TEXTS[peak.document]

@@ -19,7 +19,7 @@ from sessions.errors import UsageError
 from sessions.events import Event, Failed, Progress, Result, Text
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.circuits import circuit_of
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
@@ -85,9 +85,9 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("ablate L1-3/*", "usage", "'L1-3/*' names no layers", "layers are 0 to 2"),
         ("ablate L2-1/*", "usage", "'L2-1/*' names no layers", "layers are 0 to 2"),
         (f"ablate L1/N{'9' * 5000}", "usage", "is not a selection", "L24/N1005@41"),
-        ("ablate top0", "usage", "'top0' selects no neuron", "top10"),
-        ("ablate all - all", "usage", "'all - all' selects no neuron", "top10"),
-        ("amplify all & L0/N0@1 - L0/N0", "usage", "selects no neuron", "top10"),
+        ("ablate top0", "usage", "'top0' selects no unit", "top10"),
+        ("ablate all - all", "usage", "'all - all' selects no unit", "top10"),
+        ("amplify all & L0/N0@1 - L0/N0", "usage", "selects no unit", "top10"),
         ("neurons texas", "usage", "no saved circuit is called 'texas'", "top10"),
         ("ablate top1O", "usage", "no saved circuit is called 'top1O'", "did you mean top10?"),
         ("amplify 3", "usage", "no saved circuit is called '3'", "all 3"),
@@ -172,7 +172,7 @@ def test_a_prompt_of_no_tokens_is_refused(empty: Session, tiny_llama: OpenModel)
 
 
 CIRCUIT = circuit_of(
-    (Neuron(layer, index, 5, 0.5) for layer in range(3) for index in range(4)),
+    (Unit(layer, index, 5, 0.5) for layer in range(3) for index in range(4)),
     ("<s>", "th", "e", " c", "a", "t"),
     prompt=Prompt(text="the cat"),
     ids=(1, 61, 10, 37, 6, 25),

@@ -17,7 +17,7 @@ from sessions.interventions.intervention import Intervention
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Turn
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
@@ -187,7 +187,7 @@ def test_a_reply_is_generated_like_any_text(talking: Session) -> None:
 
 def test_what_is_live_and_what_is_suppressed_is_so_in_every_reply(talking: Session) -> None:
     plain = result(talking, "say the cat").arm
-    every = tuple(Neuron(layer, index) for layer in range(3) for index in range(48))
+    every = tuple(Unit(layer, index) for layer in range(3) for index in range(48))
     for change in ({"live": (Intervention(every, 30.0, label="all ×30"),)}, {"suppressed": every}):
         result(talking, "forget")
         for name, value in change.items():

@@ -16,7 +16,7 @@ from sessions.events import Progress, Result, from_json, to_json
 from sessions.model.info import Token
 from sessions.model.opening import adopt
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import Edges
 from sessions.session import Session
 from sessions.texts.prompt_files import PromptRecord
@@ -151,7 +151,7 @@ def test_the_graph_is_written_and_not_replaced_unasked(little: Session) -> None:
     ("line", "message", "hint"),
     [
         ("edges L0/N99", "layer 0 has no neuron 99", "0 to 47"),
-        ("edges top0", "'top0' selects no neuron", "top10"),
+        ("edges top0", "'top0' selects no unit", "top10"),
         ("edges --targets 0", "'0' is not a whole number of at least 1 and at most 200", "10"),
         ("edges --top many", "'many' is not a whole number", "10"),
         ("edges --graphviz .", "'.' is a folder", "edges.dot"),
@@ -167,7 +167,7 @@ def test_a_line_that_cannot_be_done(little: Session, line: str, message: str, hi
 
 def test_a_selection_outside_the_circuit_says_so(little: Session) -> None:
     taken = {neuron.site for neuron in found(little).neurons}
-    other = next(Neuron(0, index) for index in range(48) if (0, index) not in taken)
+    other = next(Unit(0, index) for index in range(48) if (0, index) not in taken)
     with unharmed(little):
         failed = failure(little, f"edges {other}")
     assert failed.message == f"'{other}' has none of the circuit's 20 neurons"
@@ -184,8 +184,8 @@ def test_without_a_circuit_the_way_to_find_one_is_named(empty: Session) -> None:
     ("change", "message"),
     [
         ({"prompts": (PromptRecord(prompt="a"), PromptRecord(prompt="b"))}, "the circuit was found on 2 prompts"),
-        ({"neurons": (Neuron(0, 1), Neuron(1, 2))}, "the circuit's neurons have no positions"),
-        ({"neurons": (Neuron(0, 1, 40), Neuron(1, 2, 41))}, "L0/N1@40 is not in the prompt"),
+        ({"neurons": (Unit(0, 1), Unit(1, 2))}, "the circuit's neurons have no positions"),
+        ({"neurons": (Unit(0, 1, 40), Unit(1, 2, 41))}, "L0/N1@40 is not in the prompt"),
         ({"target": Target(tokens=(Token(-1, " a"),))}, "the circuit does not say which tokens it explains"),
     ],
 )
@@ -225,7 +225,7 @@ def test_edges_the_tree_and_the_summaries_are_shown(little: Session) -> None:
     assert text[0].startswith(f"20 neurons · {value.total} edges")
     strongest = value.edges[0]
     row = next(line for line in text if line.startswith(f"{strongest.weight:+.3f}"))
-    assert str(Neuron(*strongest.source)) in row
+    assert str(Unit(*strongest.source)) in row
     assert any(line == "the 3 strongest edges" for line in text)
     assert sum(line.startswith(("├", "└")) for line in text) == 6
     for name in ("into the output", "hubs", "bottlenecks", "super-weight", "Σ|edge| from layer to layer"):

@@ -16,7 +16,7 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.evaluation.scores import TaskReply
 from sessions.events import Progress
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from sessions.views import view
 from sessions.views.blocks import Table
@@ -166,7 +166,7 @@ def test_arms_that_are_the_same_come_to_the_same(little: Session) -> None:
 
 
 def test_what_is_suppressed_is_said_and_can_be_lifted(little: Session) -> None:
-    little.suppressed = tuple(Neuron(layer, index) for layer in range(3) for index in range(40))
+    little.suppressed = tuple(Unit(layer, index) for layer in range(3) for index in range(40))
     found = result(little, "evaluate tasks.jsonl --arms unsuppressed,base --unrelated none --keep texts.jsonl")
     assert any("suppressed" in note for note in found.notes)
     little.suppressed = ()

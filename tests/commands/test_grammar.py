@@ -19,7 +19,7 @@ from commands.line import words
 from commands.names import FileName, ModelName
 from commands.verb import Verb
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.commands.driving import result
 
@@ -397,7 +397,7 @@ def called(name: str, *args: Any, **kwargs: Any) -> Call:
 
 
 def test_python_values_have_their_words() -> None:
-    neurons = (Neuron(1, 2, attribution=0.5), Neuron(3, 4, -1))
+    neurons = (Unit(1, 2, attribution=0.5), Unit(3, 4, -1))
     assert called("ablate", neurons).params["selection"] == "L1/N2,L3/N4@-1"
     assert called("sweep", neurons, 0, 1.5).params["words"] == ("L1/N2,L3/N4@-1", "0", "1.5")
     assert called("sweep", "all", [0, 1]).params["words"] == ("all", "0", "1")

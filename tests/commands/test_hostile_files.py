@@ -26,7 +26,7 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.interventions.presets import Known, Preset
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from sessions.training.round import Rounds
 from tests.adapters import small
@@ -129,19 +129,19 @@ CIRCUITS: dict[str, tuple[Broken, str]] = {
     "no neurons": (lambda circuit: structs.replace(circuit, neurons=()), "holds no neurons"),
     "one neuron twice": (lambda circuit: structs.replace(circuit, neurons=circuit.neurons[:1] * 2), "twice"),
     "one neuron twice, once from the end": (
-        lambda circuit: structs.replace(circuit, neurons=(Neuron(1, 2, 5), Neuron(1, 2, -1))),
+        lambda circuit: structs.replace(circuit, neurons=(Unit(1, 2, 5), Unit(1, 2, -1))),
         "twice",
     ),
     "a position behind the prompt": (
-        lambda circuit: structs.replace(circuit, neurons=(Neuron(1, 2, 6),)),
+        lambda circuit: structs.replace(circuit, neurons=(Unit(1, 2, 6),)),
         "its prompt has 6 tokens",
     ),
     "a position before the prompt": (
-        lambda circuit: structs.replace(circuit, neurons=(Neuron(1, 2, -7),)),
+        lambda circuit: structs.replace(circuit, neurons=(Unit(1, 2, -7),)),
         "its prompt has 6 tokens",
     ),
-    "a layer below 0": (lambda circuit: structs.replace(circuit, neurons=(Neuron(-1, 2, 3),)), "count from 0"),
-    "a layer that the model lacks": (lambda circuit: structs.replace(circuit, neurons=(Neuron(3, 2, 3),)), "layer 3"),
+    "a layer below 0": (lambda circuit: structs.replace(circuit, neurons=(Unit(-1, 2, 3),)), "count from 0"),
+    "a layer that the model lacks": (lambda circuit: structs.replace(circuit, neurons=(Unit(3, 2, 3),)), "layer 3"),
     "fewer texts than ids": (lambda circuit: structs.replace(circuit, tokens=("a",)), "6 ids and 1 texts"),
     **{
         f"the id {token} in its prompt": (

@@ -273,6 +273,6 @@ def test_an_atlas_names_the_place_that_woke_a_neuron_most(session: Session, tmp_
 
 
 def loaded_neuron(text: str) -> Any:
-    from sessions.model.units import Neuron
+    from sessions.model.units import Unit
 
-    return Neuron.parse(text)
+    return Unit.parse(text)

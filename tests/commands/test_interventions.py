@@ -15,13 +15,13 @@ from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.opening import adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.procedures import thoughts
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
-NEURON = Neuron(1, 3)
+NEURON = Unit(1, 3)
 
 
 def next_token(session: Session, *treatments: Intervention) -> torch.Tensor:
@@ -48,7 +48,7 @@ def changed(value: Any) -> dict[int, float]:
         ),
         ("shift L1/N3 25 --prompt", Intervention((NEURON,), 1.0, (25.0,))),
         ("shift L1/N3 25 --generated", Intervention(())),
-        ("shift L1/N3@2 25", Intervention((Neuron(1, 3, 2),), 1.0, (25.0,))),
+        ("shift L1/N3@2 25", Intervention((Unit(1, 3, 2),), 1.0, (25.0,))),
     ],
 )
 def test_the_next_token_is_that_of_the_exact_intervention(little: Session, line: str, treatment: Intervention) -> None:
@@ -224,7 +224,7 @@ def test_what_two_lines_say_of_one_neuron_is_refused_or_decided_and_said(little:
         failed = failure(little, "ablate L1/N3 --live")
     assert "'shifted +25 L1/N3,L1/N4' and 'ablated L1/N3' both change L1/N3" in failed.message
     found = result(little, "ablate L1/N3 --max-tokens 1")  # the line is stronger than what is live
-    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Neuron(1, 4),), 1.0, (25.0,)))
+    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Unit(1, 4),), 1.0, (25.0,)))
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any("gives way to this line" in note for note in found.notes)
 
@@ -235,7 +235,7 @@ def test_a_suppressed_neuron_stays_at_zero_whatever_is_asked(little: Session) ->
     exact = next_token(little, Intervention((NEURON,), 0.0))
     assert result(little, "top 1").chances[0].probability == pytest.approx(float(exact.max()), abs=1e-5)
     found = result(little, "shift L1/N3,L1/N4 9 --max-tokens 1")
-    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Neuron(1, 4),), 1.0, (9.0,)))
+    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Unit(1, 4),), 1.0, (9.0,)))
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any("suppressed and stay at zero" in note for note in found.notes)
     with unharmed(little):

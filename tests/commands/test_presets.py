@@ -11,7 +11,7 @@ import pytest
 from commands.completing import complete
 from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
@@ -99,9 +99,9 @@ def test_a_preset_that_is_applied_is_in_force_in_every_text(calm: Session) -> No
     assert isinstance(shown, PresetShown) and shown.live and (len(shown.neurons), shown.size) == (3, 3)
     assert "does not say which model" in shown.notes[0]
     assert [(t.neurons, t.multiplier, t.constants, t.where) for t in calm.live] == [
-        ((Neuron(0, 7),), 1.0, (2.5,), EVERYWHERE),
-        ((Neuron(1, 3),), 1.0, (-1.0,), TokenScope("generated")),
-        ((Neuron(2, 9),), 3.0, (), EVERYWHERE),
+        ((Unit(0, 7),), 1.0, (2.5,), EVERYWHERE),
+        ((Unit(1, 3),), 1.0, (-1.0,), TokenScope("generated")),
+        ((Unit(2, 9),), 3.0, (), EVERYWHERE),
     ]
     after = result(calm, "generate").arm
     assert after.next_tokens != before.next_tokens and after.guarded is not None and before.guarded is None
@@ -116,7 +116,7 @@ def test_a_preset_is_applied_in_part_and_at_another_strength(calm: Session) -> N
     calm.live = ()
     result(calm, "preset apply calm --region generated --gain -2")
     (treatment,) = calm.live
-    assert (treatment.neurons, treatment.constants) == ((Neuron(1, 3),), (2.0,))
+    assert (treatment.neurons, treatment.constants) == ((Unit(1, 3),), (2.0,))
 
 
 def test_what_is_live_is_saved_and_comes_back(calm: Session) -> None:
@@ -173,7 +173,7 @@ def test_the_whole_reply_of_a_model_that_does_not_think_is_its_answer(calm: Sess
     shown = result(calm, "preset apply both")
     assert "all of a reply is its answer; 1 neurons for the thought are left out" in shown.notes[-1]
     assert [(treatment.neurons, treatment.where) for treatment in calm.live] == [
-        ((Neuron(1, 1),), TokenScope("generated"))
+        ((Unit(1, 1),), TokenScope("generated"))
     ]
 
 
@@ -218,19 +218,19 @@ def test_impossible_preset_lines_are_refused_and_change_nothing(
 
 def test_a_neuron_that_the_model_lacks_is_named_and_nothing_applied(little: Session, tiny_llama: OpenModel) -> None:
     Path("known.json").write_text(json.dumps([KNOWN[0], {"id": "far", "layer": 2, "index": 48, "gain": 1}]))
-    refused(little, "import known.json --as preset:far", "has a neuron L2/N48 (far) that this model lacks", "open")
+    refused(little, "import known.json --as preset:far", "has L2/N48 (far), which this model lacks", "open")
     assert little.store.names("preset") == []
     little.model = None
     result(little, "import known.json --as preset:far")
     little.model = tiny_llama
-    refused(little, "preset apply far", "has a neuron L2/N48 (far) that this model lacks", "open the model")
+    refused(little, "preset apply far", "has L2/N48 (far), which this model lacks", "open the model")
 
 
 def test_two_things_are_not_done_to_one_neuron(calm: Session) -> None:
-    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), TokenScope("generated"), "mute"),)
+    calm.live = (Intervention((Unit(1, 3),), 0.0, (), TokenScope("generated"), "mute"),)
     said = "'mute' and 'preset calm: shift in what is generated' both change L1/N3"
     refused(calm, "preset apply calm", said, "release all")
-    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), TokenScope("prompt"), "mute"),)
+    calm.live = (Intervention((Unit(1, 3),), 0.0, (), TokenScope("prompt"), "mute"),)
     assert result(calm, "preset apply calm").live and len(calm.live) == 4
     refused(calm, "preset apply calm", "both change L0/N7", "release all")
 
@@ -255,7 +255,7 @@ def guarded(session: Session, line: str) -> Any:
 def test_the_guard_is_on_where_something_is_pushed_unless_that_is_said(calm: Session) -> None:
     assert guarded(calm, "generate") is None
     assert guarded(calm, "generate --guard") is not None
-    calm.live = (Intervention((Neuron(1, 3),), 1.0, (4.0,), EVERYWHERE, "push"),)
+    calm.live = (Intervention((Unit(1, 3),), 1.0, (4.0,), EVERYWHERE, "push"),)
     assert guarded(calm, "generate") is not None
     assert guarded(calm, "generate --no-guard") is None
     result(calm, "set guard off")
@@ -263,7 +263,7 @@ def test_the_guard_is_on_where_something_is_pushed_unless_that_is_said(calm: Ses
     assert guarded(calm, "generate --guard") is not None
     assert guarded(calm, "generate --repetition-penalty 1.3") is not None
     assert guarded(calm, "generate --no-repeat-ngram 2") is not None
-    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), EVERYWHERE, "mute"),)
+    calm.live = (Intervention((Unit(1, 3),), 0.0, (), EVERYWHERE, "mute"),)
     result(calm, "set guard auto")
     assert guarded(calm, "generate") is None
     result(calm, "set guard yes")

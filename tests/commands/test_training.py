@@ -17,7 +17,7 @@ from sessions.edits.files import EditFile
 from sessions.errors import ArtifactError
 from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.texts.sample_files import Sample, read_samples
@@ -242,7 +242,7 @@ def test_thoughts_are_trained_with_the_marker_that_is_named(ready: Session) -> N
 def test_an_emptied_layer_is_refused(ready: Session) -> None:
     result(ready, "suppress L1/*")
     assert "of layer 1 are suppressed" in failure(ready, f"train-round samples.jsonl {FAST}").message
-    assert ready.suppressed[0] == Neuron(1, 0)
+    assert ready.suppressed[0] == Unit(1, 0)
 
 
 def test_rounds_answer_and_are_arms_of_an_evaluation(ready: Session) -> None:

@@ -14,10 +14,10 @@ from sessions.directions.findings import Direction, LayerCosine
 from sessions.events import Value
 from sessions.model.info import Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.filling import filled
 
-NEURONS = Neuron(24, 1005, 41, 1.5234, 3.21), Neuron(3, 12, 0, -0.0401, -0.2), Neuron(0, 1, -1, 3e-5, 0), Neuron(29, 9)
+NEURONS = Unit(24, 1005, 41, 1.5234, 3.21), Unit(3, 12, 0, -0.0401, -0.2), Unit(0, 1, -1, 3e-5, 0), Unit(29, 9)
 
 
 def target(text: str) -> Target:
@@ -51,7 +51,7 @@ def samples(text: str) -> Iterator[Value]:
     yield structs.replace(universal, rows=(structs.replace(universal.rows[0], prompts=None),), published=text)
 
 
-def flowing(text: str, neurons: tuple[Neuron, ...]) -> results.Edges:
+def flowing(text: str, neurons: tuple[Unit, ...]) -> results.Edges:
     """Edges between neurons, each into all others and into the target."""
     places = [neuron.place for neuron in neurons]
     rows = [[1.5 if source != into else 0.0 for source in places] for into in (*places, None)]

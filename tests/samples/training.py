@@ -9,13 +9,13 @@ from msgspec import structs
 
 from sessions import results
 from sessions.events import Value
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.comparing import compared
 from sessions.training.findings import Epoch, Outcome, Round, TrainingPlan
 from sessions.training.trajectory import trajectory
 from tests.filling import filled
 
-_NEURONS = Neuron(24, 1005, attribution=1.954), Neuron(3, 7, attribution=1e-7)
+_NEURONS = Unit(24, 1005, attribution=1.954), Unit(3, 7, attribution=1e-7)
 
 
 def rounds(text: str) -> tuple[Round, Round, Round]:

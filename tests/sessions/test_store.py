@@ -35,7 +35,7 @@ from sessions.files.disk import binned, read_file, write_file
 from sessions.files.tensor_file import Tensors
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store, default_home
 
 ROOT = Path(sessions.__file__).parents[1]
@@ -43,7 +43,7 @@ ROOT = Path(sessions.__file__).parents[1]
 
 def circuit(n: int = 3, text: str = "What is the capital of Texas?") -> Circuit:
     return Circuit(
-        neurons=tuple(Neuron(24, 1005 + i, 41, 1.5 / (i + 1), -37.66956) for i in range(n)),
+        neurons=tuple(Unit(24, 1005 + i, 41, 1.5 / (i + 1), -37.66956) for i in range(n)),
         prompt=Prompt(text=text),
         ids=tuple(range(42)),
         tokens=tuple(f"<{i}>" for i in range(42)),
@@ -100,7 +100,7 @@ def test_any_text_is_refused_as_a_name_or_stays_in_its_folder(name: str) -> None
         assert path.parent == Path("/home/user/wb") / folder
         assert Path(os.path.normpath(path)) == path
         with pytest.raises(UsageError):
-            Neuron.parse(name)
+            Unit.parse(name)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_force_replaces_and_keeps_the_earlier_version(store: Store) -> None:
     ("attribution", "said"), [(float("nan"), "neurons[0].attribution is nan"), (float("inf"), "is inf")]
 )
 def test_a_number_that_json_cannot_say_is_refused_instead_of_lost(store: Store, attribution: float, said: str) -> None:
-    body = circuit().with_neurons((Neuron(1, 2, 3, attribution),), "top 1")
+    body = circuit().with_neurons((Unit(1, 2, 3, attribution),), "top 1")
     with pytest.raises(ArtifactError, match=re.escape(said)):
         save(store, body=body)
     assert not store.home.exists()

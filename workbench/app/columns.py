@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions.circuits.circuit import Circuit
 from sessions.errors import WorkbenchError
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 from sessions.results import NeuronRow
 from workbench.app.filtering import FilterColumn, NumberComparison, parts
 from workbench.app.neuron_columns import COLUMNS, RATE, SHARE
@@ -272,7 +272,7 @@ def columns_of(circuit: Circuit) -> CircuitColumns:
 def row_of(circuit: Circuit, name: str) -> int | None:
     """The row of the circuit's neuron with this name, or of its first one at any position; None if it has none."""
     try:
-        neuron = Neuron.parse(name)
+        neuron = Unit.parse(name)
     except WorkbenchError:
         return None
     columns = columns_of(circuit)

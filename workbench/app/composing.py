@@ -8,7 +8,7 @@ import click
 
 from commands.grammar import VERBS
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from workbench.app.columns import columns_of
 
 #: Keys that put a verb with the chosen neurons into the command line.
@@ -46,19 +46,17 @@ def line(verb: str, circuit: Circuit, rows: Collection[int]) -> str | None:
     chosen = sorted(rows)
     if verb == "inject":  # it takes states; neurons can only be observed
         watched = dict.fromkeys(circuit.neurons[row].site for row in chosen)
-        return (
-            f"inject --observe {','.join(str(Neuron(*site)) for site in watched)} " if len(watched) <= _MANY else None
-        )
+        return f"inject --observe {','.join(str(Unit(*site)) for site in watched)} " if len(watched) <= _MANY else None
     short = _short(circuit, chosen) if len(chosen) > _FEW else None
     if short is not None:
         return f"{verb} {short} --at circuit " if _has_positions(verb) else f"{verb} {short} "
     neurons = [circuit.neurons[row] for row in chosen]
     if verb in _ANYWHERE:
-        neurons = [Neuron(*site) for site in dict.fromkeys(neuron.site for neuron in neurons)]
+        neurons = list(dict.fromkeys(neuron.bare for neuron in neurons))
     return None if len(neurons) > _MANY else f"{verb} {listed(neurons)} "
 
 
-def listed(neurons: Sequence[Neuron]) -> str:
+def listed(neurons: Sequence[Unit]) -> str:
     """The neurons as a comma list."""
     return ",".join(map(str, neurons))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from workbench.app.table import TableCell, TableColumn
 from workbench.writing import MISSING, percent, quoted, signed
@@ -30,7 +30,7 @@ CORPUS = (PEAK, TRIGGER, RATE)
 LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
 
 
-def cells_of(circuit: Circuit, neuron: Neuron, row: NeuronRow | None) -> Mapping[str, TableCell]:
+def cells_of(circuit: Circuit, neuron: Unit, row: NeuronRow | None) -> Mapping[str, TableCell]:
     """The cells of a neuron by column; those that the verb `neurons` fills are empty without a `row`."""
     share = circuit.share(neuron)
     peak = None if row is None else row.peak

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sessions.circuits.methods.method import Method
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,8 +79,8 @@ class Exact(Method):
         return replace(ranked, total=float(effects.sum()))
 
 
-def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Neuron]:
+def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Unit]:
     """The neurons at some `(row, column)` of a site, `[n, 2]`."""
     rows, columns = where.T
     pairs = zip((site.offsets[rows] + columns).tolist(), site.positions[rows].tolist(), strict=True)
-    return (Neuron(site.layer, index, position) for index, position in pairs)
+    return (Unit(site.layer, index, position) for index, position in pairs)

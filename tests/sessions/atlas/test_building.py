@@ -20,9 +20,9 @@ from sessions.errors import ArtifactError, Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import Routing, count_hooks, on_neurons, together
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.parts import ExpertSite, Site
+from sessions.model.sites import ExpertSite, Site
 from sessions.model.tokens import plain_ids
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.texts.corpus import Corpus
 from tests.families import DENSE, MOE, OLD, tiny, tiny_tokenizer
@@ -101,7 +101,7 @@ def test_statistics_are_those_of_each_document_alone(family: str, corpus: Corpus
         assert np.isclose(statistics.mean[index], values.mean(), atol=1e-4)
         assert np.isclose(statistics.std[index], values.std(), atol=2e-3)
         assert np.isclose(statistics.size[index], np.abs(values).mean(), atol=1e-4)
-        neuron = Neuron(layer, index)
+        neuron = Unit(layer, index)
         for maxima, order in ((atlas.maxima(neuron), -1), (atlas.minima(neuron), 1)):
             wanted = np.sort(values * order)[: len(maxima)] * order
             assert np.allclose([each.value for each in maxima], wanted, atol=1e-4)
@@ -134,7 +134,7 @@ def test_the_ids_of_a_maximum_compute_it_again_and_its_context_is_around_it(smol
     atlas = built(smollm2, corpus, length=32, k=2, layers=[3], batch=256)
     texts = list(corpus.documents())
     for index in (0, 1535):
-        neuron = Neuron(3, index)
+        neuron = Unit(3, index)
         for maximum in (*atlas.maxima(neuron), *atlas.minima(neuron)[:1]):
             seen: list[torch.Tensor] = []
 
@@ -149,7 +149,7 @@ def test_the_ids_of_a_maximum_compute_it_again_and_its_context_is_around_it(smol
             around = "".join((*maximum.before, maximum.token, *maximum.after))
             assert "\\x" in around or around in texts[maximum.document]
             assert len(maximum.before) == min(5, maximum.position)
-    assert atlas.strongest(Neuron(3, 0)) is not None
+    assert atlas.strongest(Unit(3, 0)) is not None
 
 
 def test_special_tokens_are_read_and_not_counted(corpus: Corpus) -> None:
@@ -159,7 +159,7 @@ def test_special_tokens_are_read_and_not_counted(corpus: Corpus) -> None:
     ids = [plain_ids(model.tokenizer, text)[:12] for text in TEXTS]
     assert any(set(each[1:]) & special for each in ids), "the test is about something"
     assert atlas.about.tokens == sum(token not in special for each in ids for token in each)
-    maxima = [each for index in range(48) for each in atlas.maxima(Neuron(0, index))]
+    maxima = [each for index in range(48) for each in atlas.maxima(Unit(0, index))]
     assert all(each.position > 0 and each.ids[0] == 1 and each.ids[-1] not in special for each in maxima)
 
 

@@ -15,7 +15,7 @@ from sessions.model.info import Token
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 IDS = (1, 6, 20, 9, 33, 40, 7)
@@ -36,7 +36,7 @@ def test_moments_are_the_attributions_of_that_neuron(family: str) -> None:
     opened = _opened(family)
     attribution = _attribution(opened)
     site = attribution.sites[1]
-    found = card.moments(attribution, TOKENS, Neuron(1, 7))
+    found = card.moments(attribution, TOKENS, Unit(1, 7))
     assert [moment.position for moment in found] == list(range(len(IDS)))
     assert [moment.attribution for moment in found] == site.relevance[:, 7].tolist()
     assert [moment.activation for moment in found] == site.activation[:, 7].tolist()
@@ -49,7 +49,7 @@ def test_an_experts_neuron_has_moments_where_tokens_were_sent_to_it() -> None:
     width = site.relevance.shape[1]
     expert = 2
     sent = sorted(site.positions[site.offsets == expert * width].tolist())
-    found = card.moments(attribution, TOKENS, Neuron(1, expert * width + 4))
+    found = card.moments(attribution, TOKENS, Unit(1, expert * width + 4))
     assert [moment.position for moment in found] == sent
     assert 0 < len(sent) < len(IDS)
 
@@ -57,10 +57,10 @@ def test_an_experts_neuron_has_moments_where_tokens_were_sent_to_it() -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "mixtral"])
 def test_effects_are_those_of_switching_off(family: str) -> None:
     opened = _opened(family)
-    neuron = Neuron(1, 7)
+    neuron = Unit(1, 7)
 
     @torch.inference_mode()
-    def value(*changed: Neuron) -> float:
+    def value(*changed: Unit) -> float:
         with intervening(opened.anatomy, [Intervention(changed, 0.0)]):
             logits = opened.model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0]
         return float(value_of(TARGET, logits))
@@ -68,13 +68,13 @@ def test_effects_are_those_of_switching_off(family: str) -> None:
     each, everywhere = finished(card.effects(opened, IDS, neuron, TARGET, [2, 6]))
     assert everywhere == pytest.approx(value() - value(neuron), abs=1e-4)
     for position, effect in each.items():
-        assert effect == pytest.approx(value() - value(Neuron(1, 7, position)), abs=1e-4)
+        assert effect == pytest.approx(value() - value(Unit(1, 7, position)), abs=1e-4)
 
 
 @pytest.mark.parametrize("family", DENSE + MOE)
 def test_a_row_reads_the_token_whose_embedding_lies_most_along_it(family: str) -> None:
     opened = _opened(family)
-    (first, *_) = found = reads(opened, Neuron(1, 7), 3)
+    (first, *_) = found = reads(opened, Unit(1, 7), 3)
     assert {read.name for read in found} in ({"gate", "up"}, {"in"})
     row = opened.anatomy.read_rows(1, 7)[first.name]
     norm = opened.anatomy.layers[1].read_norm
@@ -86,5 +86,5 @@ def test_a_row_reads_the_token_whose_embedding_lies_most_along_it(family: str) -
 
 
 def test_the_capital_neuron_of_smollm2_reads_towns_and_writes_capitals(smollm2: OpenModel) -> None:
-    gate, _ = reads(smollm2, Neuron(24, 1005), 8)
+    gate, _ = reads(smollm2, Unit(24, 1005), 8)
     assert {" town", " city"} <= set(gate.embeddings[0])

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import Shared, attribution_by_neuron, compared
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.circuits import circuit_of
 
 NUMBERS = st.integers(0, 3)
 NEURONS = st.builds(
-    Neuron, NUMBERS, NUMBERS, st.none() | NUMBERS, st.none() | st.floats(-5, 5, allow_nan=False).filter(bool)
+    Unit, NUMBERS, NUMBERS, st.none() | NUMBERS, st.none() | st.floats(-5, 5, allow_nan=False).filter(bool)
 )
 CIRCUITS = st.lists(NEURONS, min_size=1, max_size=30, unique_by=lambda neuron: neuron.place).map(
     lambda neurons: circuit_of(sorted(neurons, key=lambda neuron: -abs(neuron.attribution or 0)))
@@ -44,8 +44,8 @@ def test_a_comparison_is_symmetric_and_counts_no_neuron_twice(one: Circuit, othe
 
 
 def test_sums_over_positions_rank_the_neurons() -> None:
-    one = circuit_of([Neuron(1, 1, 4, 3.0), Neuron(0, 1, 2, -2.0), Neuron(0, 1, 3, -2.0), Neuron(2, 2, 2, 1.0)])
-    other = circuit_of([Neuron(0, 1, 2, 5.0), Neuron(1, 1, 9, 1.0), Neuron(3, 3, 1, -0.5)])
+    one = circuit_of([Unit(1, 1, 4, 3.0), Unit(0, 1, 2, -2.0), Unit(0, 1, 3, -2.0), Unit(2, 2, 2, 1.0)])
+    other = circuit_of([Unit(0, 1, 2, 5.0), Unit(1, 1, 9, 1.0), Unit(3, 3, 1, -0.5)])
     assert attribution_by_neuron(one) == {(0, 1): -4.0, (1, 1): 3.0, (2, 2): 1.0}
     found = compared(one, other)
     assert (found.sizes, found.distinct) == ((4, 3), (3, 3))
@@ -53,12 +53,12 @@ def test_sums_over_positions_rank_the_neurons() -> None:
     assert (whole.anywhere, whole.placed) == (Shared(2, 4), Shared(1, 6))
     assert found.held == (pytest.approx(7 / 8), pytest.approx(6 / 6.5))
     assert found.ranks is not None and (found.ranks.count, found.ranks.same_sign) == (2, 0.5)
-    assert found.only == ((Neuron(2, 2, None, 1.0),), (Neuron(3, 3, None, -0.5),))
+    assert found.only == ((Unit(2, 2, None, 1.0),), (Unit(3, 3, None, -0.5),))
 
 
 def test_the_strongest_are_compared_among_themselves() -> None:
-    ours = circuit_of([Neuron(0, index, 1, 100.0 - index) for index in range(60)])
-    theirs = circuit_of([Neuron(0, index, 1, float(index)) for index in reversed(range(5, 65))])
+    ours = circuit_of([Unit(0, index, 1, 100.0 - index) for index in range(60)])
+    theirs = circuit_of([Unit(0, index, 1, float(index)) for index in reversed(range(5, 65))])
     found = compared(ours, theirs)
     assert [overlap.strongest for overlap in found.overlaps] == [None, 10, 50]
     assert [overlap.anywhere.both for overlap in found.overlaps] == [55, 0, 35]

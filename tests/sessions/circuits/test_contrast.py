@@ -15,7 +15,7 @@ from sessions.errors import ModelError, UsageError
 from sessions.events import finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, LAYERS, MOE, tiny, tiny_tokenizer
 
 POSITIVE = ((1, 9, 30, 12), (1, 14), (1, 20, 21, 22, 23, 40, 41))
@@ -39,7 +39,7 @@ def test_contrast_is_the_difference_of_two_means_at_the_last_token(family: str) 
     assert len(found) == sum(model.anatomy.widths)
     sides = [[recorded(model, ids, len(ids)) for ids in side] for side in (POSITIVE, NEGATIVE)]
     for neuron in found.neurons[:50]:
-        last = Neuron(*neuron.site, -1)
+        last = Unit(*neuron.site, -1)
         high, low = (sum(each.at(model.anatomy, last) for each in side) / len(side) for side in sides)
         assert neuron.position is None
         assert neuron.attribution == pytest.approx(high - low, abs=1e-4)

@@ -26,7 +26,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import continuation, encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
@@ -105,11 +105,10 @@ def test_ablating_the_circuit_takes_the_answer_away_and_random_neurons_do_not(sm
     encoded = encode(smollm2.tokenizer, found.prompt)
     generator = torch.Generator().manual_seed(0)
     random = tuple(
-        Neuron(layer, int(torch.randint(1536, (1,), generator=generator)))
-        for layer, _ in (n.site for n in found.neurons)
+        Unit(layer, int(torch.randint(1536, (1,), generator=generator))) for layer, _ in (n.site for n in found.neurons)
     )
     decoding = Decoding(max_tokens=4)
-    chosen = tuple({n.site: Neuron(*n.site) for n in found.neurons}.values())
+    chosen = tuple({n.site: Unit(*n.site) for n in found.neurons}.values())
     for neurons, survives in ((chosen, False), (random, True)):
         (_, ablated), _ = finished(
             compare(
@@ -144,8 +143,8 @@ def test_a_damaged_file_of_universal_neurons_is_detected_anew(tmp_path: Any) -> 
 
 
 def test_the_lens_reads_a_neuron_with_the_sign_it_fires_with(smollm2: Any) -> None:
-    neuron = Neuron(24, 1005, 41, 1.5, -37.7)
-    turned = Neuron(24, 1005, 41, 1.5, 37.7)
+    neuron = Unit(24, 1005, 41, 1.5, -37.7)
+    turned = Unit(24, 1005, 41, 1.5, 37.7)
     ((up, down),) = pushed(smollm2.anatomy, smollm2.tokenizer, [neuron], 5)
     assert pushed(smollm2.anatomy, smollm2.tokenizer, [turned], 5) == [(down, up)]
     assert pushed(smollm2.anatomy, smollm2.tokenizer, []) == []

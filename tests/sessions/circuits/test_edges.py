@@ -30,9 +30,9 @@ from sessions.events import collected, finished
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.parts import ExpertSite
+from sessions.model.sites import ExpertSite
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.texts.prompt_files import PromptRecord
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge
@@ -49,10 +49,10 @@ def opened(family: str) -> OpenModel:
     return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
-def everywhere(model: OpenModel) -> list[Neuron]:
+def everywhere(model: OpenModel) -> list[Unit]:
     """Every neuron at every position."""
     return [
-        Neuron(layer, index, position)
+        Unit(layer, index, position)
         for layer, width in enumerate(model.anatomy.widths)
         for index in range(width)
         for position in range(len(IDS))
@@ -109,7 +109,7 @@ def test_the_strongest_edges_are_what_scaling_the_source_does_in_the_linearised_
 
 def test_the_strongest_edges_of_the_reference_circuit_are_what_scaling_the_source_does(smollm2: OpenModel) -> None:
     target = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
-    neurons = [Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100]]
+    neurons = [Unit(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100]]
     found = finished(trace(smollm2, AUSTIN.ids, target, neurons))
     assert len(found.targets) == 30
     size, signs = worst_edge(
@@ -120,7 +120,7 @@ def test_the_strongest_edges_of_the_reference_circuit_are_what_scaling_the_sourc
     assert name[:2] == (24, 1005)  # whose ablation takes Austin away
 
 
-def one_at_a_time(model: OpenModel, target: Neuron) -> Tensor:
+def one_at_a_time(model: OpenModel, target: Unit) -> Tensor:
     """The edges from everywhere into one neuron by plain autograd, through down projections and MLPs as they are."""
     anatomy, ids = model.anatomy, torch.tensor([IDS])
     attribution = attribute(model.model, anatomy, ids, lambda logits: difference(logits[0]))
@@ -225,7 +225,7 @@ def test_tracing_edges_leaves_no_hooks() -> None:
     model = adopt(tiny("gemma4"), tiny_tokenizer(), name="tiny")
     ids = torch.tensor([IDS])
     plain, implementation = model.model(ids).logits, model.model.config._attn_implementation
-    events, _ = collected(trace(model, IDS, TARGET, [Neuron(0, 1, 2), Neuron(2, 3, 7)]))
+    events, _ = collected(trace(model, IDS, TARGET, [Unit(0, 1, 2), Unit(2, 3, 7)]))
     assert [event.label for event in events][:2] == ["attributing", "tracing edges"]  # type: ignore[attr-defined]
     assert count_hooks(model.model) == 0
     assert model.model.config._attn_implementation == implementation
@@ -235,7 +235,7 @@ def test_tracing_edges_leaves_no_hooks() -> None:
 
 def test_tracing_can_be_cancelled_at_every_layer_of_every_pass() -> None:
     model, whole = opened("llama"), Counting()
-    few = [Neuron(layer, index, 5) for layer in range(3) for index in range(4)]
+    few = [Unit(layer, index, 5) for layer in range(3) for index in range(4)]
     finished(trace(model, IDS, TARGET, few, cancel=whole))
     assert whole.looks >= 4 * model.anatomy.n_layers  # two passes, forward and backward
     for last in range(1, whole.looks + 1):
@@ -249,22 +249,22 @@ def test_an_edge_that_overflows_is_never_a_number() -> None:
     model = adopt(tiny("llama").to(torch.float16), tiny_tokenizer(), name="tiny")
     model.model.model.layers[0].mlp.down_proj.weight.mul_(1e4)
     with pytest.raises(ModelError, match=r"layer 0 is the first to compute no number.*float32"):
-        finished(trace(model, IDS, TARGET, [Neuron(0, 1, 2), Neuron(2, 3, 7)]))
+        finished(trace(model, IDS, TARGET, [Unit(0, 1, 2), Unit(2, 3, 7)]))
     assert count_hooks(model.model) == 0
 
 
 @pytest.mark.parametrize(
     ("neuron", "message"),
     [
-        (Neuron(0, 1), "L0/N1 has no position"),
-        (Neuron(0, 1, 8), "L0/N1@8 is not in the prompt.*positions are 0 to 7"),
-        (Neuron(0, 1, -1), "is not in the prompt"),
-        (Neuron(3, 1, 2), "there is no layer 3"),
-        (Neuron(0, 48, 2), "layer 0 has no neuron 48"),
+        (Unit(0, 1), "L0/N1 has no position"),
+        (Unit(0, 1, 8), "L0/N1@8 is not in the prompt.*positions are 0 to 7"),
+        (Unit(0, 1, -1), "is not in the prompt"),
+        (Unit(3, 1, 2), "there is no layer 3"),
+        (Unit(0, 48, 2), "layer 0 has no neuron 48"),
     ],
 )
-def test_a_neuron_that_has_no_edges_is_refused(neuron: Neuron, message: str) -> None:
-    for sources, targets in (([neuron], 1), ([Neuron(0, 1, 2)], [neuron])):
+def test_a_neuron_that_has_no_edges_is_refused(neuron: Unit, message: str) -> None:
+    for sources, targets in (([neuron], 1), ([Unit(0, 1, 2)], [neuron])):
         with pytest.raises(UsageError, match=message):
             finished(trace(opened("llama"), IDS, TARGET, sources, targets))  # type: ignore[arg-type]
 
@@ -272,7 +272,7 @@ def test_a_neuron_that_has_no_edges_is_refused(neuron: Neuron, message: str) -> 
 @pytest.mark.parametrize("family", ["gemma3n", "gpt_oss"])
 def test_a_family_out_of_reach_of_the_rules_is_refused(family: str) -> None:
     with pytest.raises(ModelError, match="not available on this model"):
-        finished(trace(opened(family), IDS, TARGET, [Neuron(0, 1, 2)]))
+        finished(trace(opened(family), IDS, TARGET, [Unit(0, 1, 2)]))
 
 
 def test_a_model_whose_mlp_inputs_are_unknown_is_refused() -> None:
@@ -280,13 +280,13 @@ def test_a_model_whose_mlp_inputs_are_unknown_is_refused() -> None:
     layers = [replace(layer, sites=(replace(layer.sites[0], readers=()),)) for layer in model.anatomy.layers]
     unknown = replace(model, anatomy=replace(model.anatomy, layers=tuple(layers)))
     with pytest.raises(ModelError, match="what the MLP of layer 0 reads"):
-        finished(trace(unknown, IDS, TARGET, [Neuron(0, 1, 2)]))
+        finished(trace(unknown, IDS, TARGET, [Unit(0, 1, 2)]))
 
 
 # ---- the edges of one neuron
 
 
-def circuit_of(neurons: Sequence[Neuron], **how: Any) -> Circuit:
+def circuit_of(neurons: Sequence[Unit], **how: Any) -> Circuit:
     return Circuit(
         neurons=tuple(neurons),
         prompt=Prompt(text=""),
@@ -325,17 +325,17 @@ def test_the_edges_of_one_neuron_are_those_of_all(inside: bool) -> None:
     ("circuit", "message"),
     [
         (
-            circuit_of([Neuron(0, 1, -1)], prompts=(PromptRecord(prompt="a"), PromptRecord(prompt="b"))),
+            circuit_of([Unit(0, 1, -1)], prompts=(PromptRecord(prompt="a"), PromptRecord(prompt="b"))),
             "found on 2 prompts.*discover",
         ),
-        (circuit_of([Neuron(0, 1, 2), Neuron(1, 1)]), "no positions.*discover"),
-        (circuit_of([Neuron(0, 1, 2)], target=Target(tokens=(Token(-1, " a"),))), "which tokens it explains"),
-        (circuit_of([Neuron(0, 1, 2)], target=Target(tokens=())), "which tokens it explains"),
+        (circuit_of([Unit(0, 1, 2), Unit(1, 1)]), "no positions.*discover"),
+        (circuit_of([Unit(0, 1, 2)], target=Target(tokens=(Token(-1, " a"),))), "which tokens it explains"),
+        (circuit_of([Unit(0, 1, 2)], target=Target(tokens=())), "which tokens it explains"),
     ],
 )
 def test_a_circuit_without_one_prompt_and_target_has_no_edges(circuit: Circuit, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        finished(edges_of(opened("llama"), IDS, circuit, Neuron(0, 1, 2)))
+        finished(edges_of(opened("llama"), IDS, circuit, Unit(0, 1, 2)))
 
 
 # ---- what is read off them

@@ -23,7 +23,7 @@ from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import Intervention
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.texts.prompt_files import PromptRecord, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
@@ -41,12 +41,12 @@ def asked(model: OpenModel, prompts: Sequence[str] = PROMPTS) -> tuple[Case, ...
     )
 
 
-def neurons(model: OpenModel, count: int, *positions: int | None) -> tuple[Neuron, ...]:
+def neurons(model: OpenModel, count: int, *positions: int | None) -> tuple[Unit, ...]:
     """Random ones, each once, at positions taken in turns."""
     generator = torch.Generator().manual_seed(0)
     every = [(layer, index) for layer, width in enumerate(model.anatomy.widths) for index in range(width)]
     order = torch.randperm(len(every), generator=generator)[:count].tolist()
-    return tuple(Neuron(*every[place], positions[n % len(positions)]) for n, place in enumerate(order))
+    return tuple(Unit(*every[place], positions[n % len(positions)]) for n, place in enumerate(order))
 
 
 def held_at(model: OpenModel, *shape: int) -> list[Tensor]:
@@ -61,7 +61,7 @@ def one_by_one(model: OpenModel, cases: Sequence[Case], kept: set[tuple[int, int
     for case in cases:
         length = len(case.ids)
         treatment = Intervention(
-            tuple(Neuron(*place) for place, _ in pins(model, length, kept, held)),
+            tuple(Unit(*place) for place, _ in pins(model, length, kept, held)),
             0.0,
             tuple(value for _, value in pins(model, length, kept, held)),
         )
@@ -120,7 +120,7 @@ def test_neurons_with_positions_are_kept_there_alone_counted_from_the_end_of_eac
 def test_the_whole_model_keeps_everything_and_nothing_keeps_nothing() -> None:
     model = opened("llama")
     widths = model.anatomy.widths
-    everything = tuple(Neuron(layer, index) for layer, width in enumerate(widths) for index in range(width))
+    everything = tuple(Unit(layer, index) for layer, width in enumerate(widths) for index in range(width))
     found = finished(faithfulness(model, asked(model), everything, (0, sum(widths)), held_at(model, 2), controls=2))
     assert found.control is not None
     for each in (found.circuit, found.control):
@@ -160,12 +160,12 @@ def test_a_random_circuit_is_like_the_circuit_and_the_same_each_time() -> None:
             model.anatomy.check(*neuron.site)
 
 
-PLACES = st.builds(Neuron, st.integers(0, 2), st.integers(0, 3), st.one_of(st.none(), st.integers(-6, 5)))
+PLACES = st.builds(Unit, st.integers(0, 2), st.integers(0, 3), st.one_of(st.none(), st.integers(-6, 5)))
 
 
 @given(st.lists(PLACES, min_size=1), st.sampled_from([None, 6]))
 def test_a_ranking_has_each_neuron_once_at_its_best_and_positions_for_all_or_none(
-    circuit: list[Neuron], length: int | None
+    circuit: list[Unit], length: int | None
 ) -> None:
     found = ranked(circuit, length)
     assert len({neuron.place for neuron in found}) == len(found)
@@ -180,14 +180,14 @@ def test_a_ranking_has_each_neuron_once_at_its_best_and_positions_for_all_or_non
 def test_a_neuron_that_the_model_lacks_is_refused() -> None:
     model = opened("llama")
     with pytest.raises(UsageError, match="no neuron 48"):
-        finished(targets(model, asked(model), [(Neuron(0, 48),)], [NONE], held_at(model)))
+        finished(targets(model, asked(model), [(Unit(0, 48),)], [NONE], held_at(model)))
 
 
 @pytest.mark.parametrize("family", MOE)
 def test_experts_are_refused(family: str) -> None:
     model = opened(family)
     with pytest.raises(ModelError, match="faithfulness is not available on a mixture of experts"):
-        finished(faithfulness(model, asked(model), (Neuron(0, 0),), (1,), held_at(model)))
+        finished(faithfulness(model, asked(model), (Unit(0, 0),), (1,), held_at(model)))
 
 
 # What neurons are held at

@@ -20,7 +20,7 @@ from sessions.circuits.files import COLUMNS, read_circuit, read_reference, write
 from sessions.errors import ArtifactError
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 
 REFERENCE = {
@@ -43,7 +43,7 @@ def circuits(draw: st.DrawFn) -> Circuit:
     places = draw(st.lists(st.tuples(index, index, positions), min_size=1, max_size=6, unique=True))
     optional = st.none() | finite
     return Circuit(
-        neurons=tuple(Neuron(*each, draw(optional), draw(optional)) for each in places),
+        neurons=tuple(Unit(*each, draw(optional), draw(optional)) for each in places),
         prompt=Prompt(text=draw(texts), seed=draw(texts), chat=draw(st.booleans()), system=draw(st.none() | texts)),
         ids=tuple(range(len(tokens))),
         tokens=tuple(tokens),
@@ -140,7 +140,7 @@ def test_a_reference_file_is_read_strongest_first() -> None:
 )
 def test_the_mapping_is_found_wherever_it_is(fields: dict[str, Any]) -> None:
     for data in (json.dumps(fields).encode(), b"\xef\xbb\xbf" + json.dumps(fields, indent=2).encode()):
-        assert read_circuit(data, "x.json").neurons == (Neuron(1, 3, 2, 0.5),)
+        assert read_circuit(data, "x.json").neurons == (Unit(1, 3, 2, 0.5),)
 
 
 @given(circuits())
@@ -163,7 +163,7 @@ def test_a_reference_file_is_written_as_the_reference_writes_it() -> None:
 
 def test_a_position_counted_from_the_end_is_resolved_for_the_reference() -> None:
     circuit = read_circuit(reference(neurons={"1,0,3": 1.0}), "x.json")
-    last = circuit.with_neurons((Neuron(1, 3, -1, 1.0),), "one")
+    last = circuit.with_neurons((Unit(1, 3, -1, 1.0),), "one")
     with pytest.raises(ArtifactError, match="length is not known"):
         write_reference(last)
     assert b'"1,41,3"' in write_reference(structs.replace(last, ids=tuple(range(42))))
@@ -172,9 +172,9 @@ def test_a_position_counted_from_the_end_is_resolved_for_the_reference() -> None
 def test_what_the_reference_format_cannot_say_is_refused() -> None:
     circuit = read_circuit(reference(), "x.json")
     for neurons, said in (
-        ((Neuron(1, 2, 3),), "L1/N2@3 has no attribution"),
-        ((Neuron(1, 2, 3, float("nan")),), "has nan"),
-        ((Neuron(1, 2, 3, 1.0), Neuron(1, 2, 3, 2.0)), "stand at one place"),
+        ((Unit(1, 2, 3),), "L1/N2@3 has no attribution"),
+        ((Unit(1, 2, 3, float("nan")),), "has nan"),
+        ((Unit(1, 2, 3, 1.0), Unit(1, 2, 3, 2.0)), "stand at one place"),
         ((), "no neurons"),
     ):
         with pytest.raises(ArtifactError, match=said):
@@ -270,10 +270,10 @@ def test_a_table_has_every_neuron_and_every_number_exactly(circuit: Circuit) -> 
     def number(cell: str) -> float | None:
         return float(cell) if cell else None
 
-    for neuron, (layer, index, position, token, attribution, share, activation, effect) in zip(
+    for neuron, (layer, index, position, token, attribution, share, activation, effect, kind) in zip(
         circuit.neurons, rows, strict=True
     ):
-        assert (int(layer), int(index), number(position)) == neuron.place
+        assert (int(layer), int(index), number(position), kind) == neuron.place
         assert token == ("" if neuron.position is None or not circuit.tokens else circuit.tokens[neuron.position])
         assert (number(attribution), number(activation)) == (neuron.attribution, neuron.activation)
         assert number(effect) == neuron.effect

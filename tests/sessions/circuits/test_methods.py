@@ -21,7 +21,7 @@ from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import ModelInfo
 from sessions.model.opening import OpenModel
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, tiny
 
 IDS = torch.tensor([[1, 9, 27, 17, 51, 5, 33, 40, 12, 8, 22, 60]])
@@ -61,7 +61,7 @@ def test_atp_is_the_derivative_of_the_target_as_a_neuron_is_scaled(family: str) 
     for layer, position in [(0, 2), (1, 7), (2, 11)]:
         site = found.sites[layer]
         index = int(site.relevance[position].abs().argmax())
-        neuron = (Neuron(layer, index, position),)
+        neuron = (Unit(layer, index, position),)
         moved = value(model, Intervention(neuron, 1 + step)) - value(model, Intervention(neuron, 1 - step))
         exact = float(site.relevance[position, index])
         assert moved / (2 * step) == pytest.approx(exact, rel=0.02, abs=2e-4), (layer, position)
@@ -131,8 +131,8 @@ def test_a_shorter_reference_is_aligned_at_the_end_and_says_nothing_of_what_come
         assert site.relevance[3:].any()
     whole = recorded(model, OTHER[3:], len(OTHER) - 3)
     assert torch.equal(reference.activations[1][3:], whole.activations[1])
-    assert reference.at(model.anatomy, Neuron(1, 5, 2)) != reference.at(model.anatomy, Neuron(1, 5, 2))  # NaN
-    assert reference.at(model.anatomy, Neuron(1, 5, -1)) == float(whole.activations[1][-1, 5])
+    assert reference.at(model.anatomy, Unit(1, 5, 2)) != reference.at(model.anatomy, Unit(1, 5, 2))  # NaN
+    assert reference.at(model.anatomy, Unit(1, 5, -1)) == float(whole.activations[1][-1, 5])
     ig = attributed(model, method="ig", attention="gradient", reference=reference, steps=3)
     assert all(site.relevance.isfinite().all() for site in ig.sites)
 
@@ -148,7 +148,7 @@ def test_a_mean_is_over_all_positions_but_the_first(tmp_path: Path) -> None:
     for number, mean in enumerate(found):
         rows = torch.cat([activations[number][1:] for activations in read])
         torch.testing.assert_close(mean, rows.mean(0), atol=1e-6, rtol=1e-5)
-    assert Reference(found).at(model.anatomy, Neuron(2, 3)) == float(found[2][3])
+    assert Reference(found).at(model.anatomy, Unit(2, 3)) == float(found[2][3])
 
 
 def test_means_are_kept_and_a_damaged_file_is_made_again(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.texts.prompt_files import PromptRecord
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
@@ -146,7 +146,7 @@ def test_aligned_at_their_ends_positions_stay_apart(family: str) -> None:
     assert {neuron.position for neuron in kept.neurons} == set(range(-shortest, 0))
 
 
-def place(family: str, neuron: Neuron) -> tuple[int, int]:
+def place(family: str, neuron: Unit) -> tuple[int, int]:
     """The number of a neuron's site among all, and the neuron's there."""
     anatomy = opened(family).anatomy
     site, local = anatomy.site_of(neuron.layer, neuron.index)
@@ -254,7 +254,7 @@ def test_mean_effects_are_the_means_of_each_prompts_own(family: str) -> None:
     model, cases = opened(family), asked(family)
     widths = model.anatomy.widths
     neurons = [
-        Neuron(layer, (7 * number + layer) % widths[layer], position)
+        Unit(layer, (7 * number + layer) % widths[layer], position)
         for layer in range(len(widths))
         for number, position in enumerate([None, -1, 1, None])
     ]
@@ -270,7 +270,7 @@ def test_mean_effects_are_the_means_of_each_prompts_own(family: str) -> None:
 def test_mean_effects_can_be_cancelled_and_need_numbers() -> None:
     model, cases = opened("llama"), asked("llama")
     cancel = Cancel()
-    steps = mean_effects(model, cases, [Neuron(1, 2)], batch=8, cancel=cancel)
+    steps = mean_effects(model, cases, [Unit(1, 2)], batch=8, cancel=cancel)
     next(steps)
     cancel.request()
     with pytest.raises(Cancelled):
@@ -279,4 +279,4 @@ def test_mean_effects_can_be_cancelled_and_need_numbers() -> None:
     broken = adopt(tiny("llama"), tiny_tokenizer(), name="broken")
     broken.model.lm_head.weight[:] = float("nan")
     with pytest.raises(ModelError, match="the head is the first to compute no number"):
-        finished(mean_effects(broken, cases, [Neuron(1, 2)]))
+        finished(mean_effects(broken, cases, [Unit(1, 2)]))

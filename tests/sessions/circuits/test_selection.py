@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from sessions.circuits.selection import Surroundings, resolve, terms
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.circuits import circuit_of
 
 WIDTHS = (8, 8, 8)
 CIRCUIT = circuit_of(
     (
-        Neuron(2, 5, 3, 1.5, 2.0),
-        Neuron(1, 7, 3, -0.9, 1.0),
-        Neuron(1, 7, 1, 0.4, 1.0),
-        Neuron(0, 1, 2, 0.1, 1.0),
+        Unit(2, 5, 3, 1.5, 2.0),
+        Unit(1, 7, 3, -0.9, 1.0),
+        Unit(1, 7, 1, 0.4, 1.0),
+        Unit(0, 1, 2, 0.1, 1.0),
     )
 )
 SAVED = {
@@ -74,8 +74,8 @@ def test_selections(text: str, means: list[str]) -> None:
         ("L2-1/*", "names no layers"),
         ("L1-9/*", "names no layers"),
         ("texsa", "no saved circuit is called 'texsa'"),
-        ("all & L2/N1", "selects no neuron"),
-        ("top0", "selects no neuron"),
+        ("all & L2/N1", "selects no unit"),
+        ("top0", "selects no unit"),
         ("top10 top20", "left over"),
         ("(top10", "a parenthesis is not closed"),
         ("(top10 top20)", "left over"),
@@ -124,5 +124,5 @@ def test_any_text_is_a_selection_or_a_usage_error(text: str) -> None:
 
 @given(st.integers(0, 99), st.integers(0, 9999), st.none() | st.integers(-50, 50))
 def test_a_neuron_reads_back_as_it_is_written(layer: int, index: int, position: int | None) -> None:
-    neuron = Neuron(layer, index, position)
-    assert Neuron.parse(str(neuron)) == neuron
+    neuron = Unit(layer, index, position)
+    assert Unit.parse(str(neuron)) == neuron

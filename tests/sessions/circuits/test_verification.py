@@ -21,7 +21,7 @@ from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
@@ -46,12 +46,12 @@ def value(opened: OpenModel, target: Target, treatment: Intervention) -> float:
     return float(logits[-1, target.tokens[0].id]) - other
 
 
-def some(opened: OpenModel) -> list[Neuron]:
+def some(opened: OpenModel) -> list[Unit]:
     """Neurons of every layer, early and late, at a position and at all of them."""
     widths = opened.anatomy.widths
     places: list[int | None] = [0, 3, 4, 11, 18, 19, 19, 19, None]
     return [
-        Neuron(layer, (7 * number + layer) % widths[layer], position)
+        Unit(layer, (7 * number + layer) % widths[layer], position)
         for layer in range(len(widths))
         for number, position in enumerate(places)
     ]
@@ -100,7 +100,7 @@ def test_a_neuron_can_be_held_at_a_value() -> None:
 def test_effects_of_the_reference_circuit(smollm2: OpenModel) -> None:
     """A sample of the 200 neurons that the reference implementation found, each switched off by itself."""
     target = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
-    neurons = [Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:200]]
+    neurons = [Unit(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:200]]
     found = finished(verify(smollm2, AUSTIN.ids, neurons, target))
     assert found.value == pytest.approx(AUSTIN.logit_diff, abs=1e-3)
     for which in range(0, 200, 40):
@@ -112,7 +112,7 @@ def test_effects_of_the_reference_circuit(smollm2: OpenModel) -> None:
 
 def test_a_position_can_be_counted_from_the_end() -> None:
     model = opened("llama")
-    ends = [Neuron(1, 5, -1), Neuron(2, 7, -4)]
+    ends = [Unit(1, 5, -1), Unit(2, 7, -4)]
     found = finished(verify(model, IDS, ends, DIFFERENCE))
     same = finished(verify(model, IDS, [neuron.counted(len(IDS)) for neuron in ends], DIFFERENCE))
     assert found.effects == same.effects and any(found.effects)
@@ -127,7 +127,7 @@ def test_the_copies_of_the_prefix_are_bounded_as_well() -> None:
         seen.append(len(output))
         return output
 
-    neurons = [Neuron(2, index, len(IDS) - 1) for index in range(48)]
+    neurons = [Unit(2, index, len(IDS) - 1) for index in range(48)]
     with after(model.anatomy.final_norm, count):
         finished(verify(model, IDS, neurons, DIFFERENCE, batch=20))
     assert max(seen) == 8 * 20 // len(IDS) < 20
@@ -164,7 +164,7 @@ def test_a_cancelled_verification_leaves_no_hook() -> None:
 def test_a_neuron_that_is_not_there_is_named() -> None:
     model = opened("llama")
     with pytest.raises(UsageError, match="no layer 9"):
-        finished(verify(model, IDS, [Neuron(1, 2, 3), Neuron(9, 0, 3)], DIFFERENCE))
+        finished(verify(model, IDS, [Unit(1, 2, 3), Unit(9, 0, 3)], DIFFERENCE))
 
 
 def test_what_is_not_a_number_is_not_shown_as_one() -> None:

@@ -25,7 +25,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Prompt, Turn
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.thinking import TEMPLATES, reading
 
 NOTHING = Conversation()
@@ -82,7 +82,7 @@ def test_a_first_question_is_answered_as_a_prompt_is(smollm2: Any) -> None:
 
 
 def test_what_is_live_is_live_in_every_reply(small: OpenModel) -> None:
-    off = Intervention(tuple(Neuron(layer, i) for layer in range(2) for i in range(16)), -40.0)
+    off = Intervention(tuple(Unit(layer, i) for layer in range(2) for i in range(16)), -40.0)
     untouched, treated = (reply(small, NOTHING, "Why?", *how, max_tokens=4) for how in ((), (off,)))
     assert treated.arm.ids != untouched.arm.ids
     assert (untouched.arm.fired, treated.arm.fired) == (None, treated.arm.read)

@@ -34,7 +34,7 @@ from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.target import Target
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.picture import ENDINGS
 from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN
@@ -85,7 +85,7 @@ def test_every_cell_of_a_grid_equals_the_same_cell_alone(family: str) -> None:
     for cell in cells:
         encoded = encode(opened.tokenizer, Prompt(text=PROMPTS[cell.prompt]))
         names = {chosen.text: chosen.neurons for chosen in SELECTIONS}
-        neurons = tuple(Neuron.parse(each).counted(len(encoded.ids)) for each in names.get(cell.selection, ()))
+        neurons = tuple(Unit.parse(each).counted(len(encoded.ids)) for each in names.get(cell.selection, ()))
         condition = Condition("alone", (Intervention(neurons, cell.multiplier),), cell.multiplier)
         (alone,), _ = finished(compare(opened, encoded, [condition], plan.decoding, target=TARGET))
         assert (cell.ids, cell.text, cell.stopped, cell.fired) == (alone.ids, alone.text, alone.stopped, alone.fired)
@@ -96,7 +96,7 @@ def test_every_cell_of_a_grid_equals_the_same_cell_alone(family: str) -> None:
 
 
 def test_on_smollm2_every_cell_of_a_grid_equals_the_same_cell_alone(smollm2: OpenModel) -> None:
-    texts = tuple(str(Neuron(row[0], row[2])) for row in AUSTIN.top[:40])
+    texts = tuple(str(Unit(row[0], row[2])) for row in AUSTIN.top[:40])
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
     other = encode(smollm2.tokenizer, Prompt(text="Where do cats sleep?"))
     plan = SweepPlan(
@@ -109,7 +109,7 @@ def test_on_smollm2_every_cell_of_a_grid_equals_the_same_cell_alone(smollm2: Ope
     )
     for cell in finished(sweeping.run(smollm2, plan)).cells:
         chosen = {"all": texts, "some": texts[:5]}.get(cell.selection, ())
-        condition = Condition("", (Intervention(tuple(map(Neuron.parse, chosen)), cell.multiplier),), cell.multiplier)
+        condition = Condition("", (Intervention(tuple(map(Unit.parse, chosen)), cell.multiplier),), cell.multiplier)
         asked = (encoded, other)[cell.prompt]
         ((alone,), _) = finished(compare(smollm2, asked, [condition], plan.decoding))
         assert cell.ids == alone.ids
@@ -141,14 +141,14 @@ def test_a_cell_whose_logits_are_no_numbers_is_told_and_the_others_go_on(llama: 
 
 
 def test_what_is_live_and_suppressed_is_in_force_in_every_row(llama: OpenModel) -> None:
-    live = Intervention((Neuron(2, 11),), 5.0, label="live")
+    live = Intervention((Unit(2, 11),), 5.0, label="live")
     plan = planned(llama, live=(live,), suppressed=("L1/N7", "L0/N2"), selections=SELECTIONS[:1])
     under = finished(sweeping.run(llama, plan)).cells
     without = finished(sweeping.run(llama, planned(llama, selections=SELECTIONS[:1]))).cells
     assert all(one.target != other.target for one, other in zip(under, without, strict=True))
     sites = [neuron.site for treatment in plan.condition(plan.places[1]).treatments for neuron in treatment.neurons]
     assert sites == [(2, 11), (0, 1), (2, 40)]
-    clash = planned(llama, live=(Intervention((Neuron(1, 7),), 5.0, label="mine"),))
+    clash = planned(llama, live=(Intervention((Unit(1, 7),), 5.0, label="mine"),))
     with pytest.raises(UsageError, match="'mine' and 'few' both change L1/N7"):
         finished(sweeping.run(llama, clash))
 
@@ -357,7 +357,7 @@ def test_a_sweep_is_taken_by_one_alone(llama: OpenModel, tmp_path: Path) -> None
 
 
 def test_a_plan_is_read_as_it_was_written_and_names_what_differs(llama: OpenModel, tmp_path: Path) -> None:
-    plan = planned(llama, live=(Intervention((Neuron(2, 11),), 5.0, label="live"),), suppressed=("L0/N3",))
+    plan = planned(llama, live=(Intervention((Unit(2, 11),), 5.0, label="live"),), suppressed=("L0/N3",))
     next(begun(tmp_path, llama, plan))
     with sweep_files.taken(tmp_path, "job", new=False) as folder:
         found = folder.begun()

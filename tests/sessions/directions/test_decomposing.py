@@ -13,7 +13,7 @@ from sessions.directions.vector import Vector, Where
 from sessions.errors import ArtifactError, Cancelled
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 
@@ -28,7 +28,7 @@ def test_a_down_column_is_its_own_neuron(family: str) -> None:
     vector = of(opened, {layer: -2 * column for layer, column in columns.items()})
     for direction in finished(decomposed(opened, vector)):
         best = direction.neurons[0]
-        assert best.neuron == Neuron(direction.layer, 5 * direction.layer + 7)
+        assert best.neuron == Unit(direction.layer, 5 * direction.layer + 7)
         assert best.cosine == pytest.approx(-1, abs=1e-5)
         assert direction.explained == pytest.approx((1, 1, 1), abs=1e-5)
         assert direction.chance[0] < 0.9
@@ -45,8 +45,8 @@ def test_a_direction_over_neurons_is_read_as_what_they_write(family: str) -> Non
     directions = {0: torch.cat([one, torch.zeros(opened.anatomy.widths[0] - 48)])}
     directions[1] = torch.cat([two, torch.zeros(width - 48)])
     first, second = finished(decomposed(opened, of(opened, directions, "neurons"), tokens=4))
-    assert (first.neurons[0].neuron, first.neurons[0].cosine) == (Neuron(0, 9), pytest.approx(1))
-    ((up, down),) = pushed(opened.anatomy, opened.tokenizer, [Neuron(0, 9, None, None, 1.0)], 4)
+    assert (first.neurons[0].neuron, first.neurons[0].cosine) == (Unit(0, 9), pytest.approx(1))
+    ((up, down),) = pushed(opened.anatomy, opened.tokenizer, [Unit(0, 9, None, None, 1.0)], 4)
     assert (first.up, first.down) == (up, down)
     assert second.turned is None
     assert second.explained[:2] == pytest.approx((0.5, 1.0))

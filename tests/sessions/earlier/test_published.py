@@ -20,7 +20,7 @@ from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import tiny, tiny_tokenizer
 
 D_MODEL = 32
@@ -109,7 +109,7 @@ def test_differences_become_shifts_and_recruits_a_ranking(tmp_path: Path) -> Non
     }
     trained = read(written(tmp_path, round_))
     assert isinstance(trained, PublishedRound)
-    assert trained.recruits.suppressed == (Neuron(1, 2), Neuron(2, 0))
+    assert trained.recruits.suppressed == (Unit(1, 2), Unit(2, 0))
     assert [neuron.site for neuron in trained.recruits.strongest(9)] == [(1, 1), (2, 1), (1, 0)]
     assert trained.losses == {"4": (2.5, 1.5)}
 

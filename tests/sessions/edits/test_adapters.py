@@ -29,8 +29,8 @@ from sessions.events import finished
 from sessions.interventions.suppressing import Suppression
 from sessions.model.hooks import before, count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.parts import DenseSite
-from sessions.model.units import Neuron
+from sessions.model.sites import DenseSite
+from sessions.model.units import Unit
 from tests.adapters import TARGETS, made, read_by_peft
 from tests.families import MOE, tiny, tiny_tokenizer
 
@@ -231,7 +231,7 @@ def test_a_suppressed_neuron_says_nothing_through_the_adapter_either(family: str
         site = opened.anatomy.layers[1].sites[0]
         assert isinstance(site, DenseSite)
         neuron = site.offset + 5
-        suppression = Suppression(opened.anatomy, [Neuron(1, neuron)])
+        suppression = Suppression(opened.anatomy, [Unit(1, neuron)])
         with suppression.held():
             held = logits(opened.model)
         column = opened.anatomy.down_column(1, neuron)

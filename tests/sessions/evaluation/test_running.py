@@ -26,7 +26,7 @@ from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
@@ -103,7 +103,7 @@ def test_what_is_suppressed_is_so_unless_an_arm_says_otherwise(session: Session)
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     session.use_model(opened)
     free = finished(loss(opened, plan(opened).documents))
-    session.suppressed = tuple(Neuron(layer, index) for layer in range(3) for index in range(0, 48, 2))
+    session.suppressed = tuple(Unit(layer, index) for layer in range(3) for index in range(0, 48, 2))
     with session.suppressing():
         held = finished(loss(opened, plan(opened).documents))
         scores, _ = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base", "unsuppressed"))))
@@ -127,7 +127,7 @@ def test_the_loss_is_that_of_each_text_alone(family: str) -> None:
 
 def test_what_is_live_is_in_force_in_replies_and_losses() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
-    off = (Intervention(tuple(Neuron(2, index) for index in range(48)), 0.0),)
+    off = (Intervention(tuple(Unit(2, index) for index in range(48)), 0.0),)
     arm = EvaluationArm("x", "", _as_it_is)
     free, held = (finished(run(opened, plan(opened, treatments=given), [arm])) for given in ((), off))
     assert free[0][0].loss != held[0][0].loss and texts(free[1][0]) != texts(held[1][0])

@@ -23,17 +23,17 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.reference import AUSTIN
 
-NEURONS = tuple({(row[0], row[2]): Neuron(row[0], row[2]) for row in AUSTIN.top[:60]}.values())
+NEURONS = tuple({(row[0], row[2]): Unit(row[0], row[2]) for row in AUSTIN.top[:60]}.values())
 TARGET = Target(
     tokens=(Token(AUSTIN.target_id, " Austin"),), counterfactual=Token(AUSTIN.counterfactual_id, " Houston")
 )
 SWEEP = (0.0, 0.5, 1.0, 1.5)
 
 
-def scaled(multiplier: float, name: str = "", neurons: tuple[Neuron, ...] = NEURONS) -> Condition:
+def scaled(multiplier: float, name: str = "", neurons: tuple[Unit, ...] = NEURONS) -> Condition:
     return Condition(name or f"×{multiplier:g}", (Intervention(neurons, multiplier),), multiplier)
 
 
@@ -132,7 +132,7 @@ def test_closing_half_way_leaves_no_hook_and_no_mode(smollm2: Any) -> None:
     assert count_hooks(smollm2.model) == 0
 
 
-EVERY = tuple(Neuron(layer, i) for layer in (3, 10) for i in range(1536))
+EVERY = tuple(Unit(layer, i) for layer in (3, 10) for i in range(1536))
 
 
 def test_an_arm_whose_logits_are_not_numbers_stops_and_the_others_go_on(smollm2: Any) -> None:

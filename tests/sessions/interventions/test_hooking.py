@@ -15,8 +15,9 @@ from sessions.interventions.intervention import Intervention
 from sessions.model import anatomy
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks, on_neurons
-from sessions.model.parts import Anatomy, ExpertSite
-from sessions.model.units import Neuron
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 IDS = torch.tensor([[1, 9, 27, 17, 51, 5, 33]])
@@ -31,7 +32,7 @@ def test_a_multiplier_of_one_changes_no_bit_and_zero_changes_something(family: s
     model = tiny(family)
     parts = anatomy.read(model)
     plain = last_logits(model)
-    every = tuple(Neuron(1, index) for index in range(parts.widths[1]))
+    every = tuple(Unit(1, index) for index in range(parts.widths[1]))
     with intervening(parts, [Intervention(every, 1.0)]):
         assert torch.equal(last_logits(model), plain)
     with intervening(parts, [Intervention(every, 0.0)]):
@@ -44,8 +45,8 @@ def test_a_multiplier_of_one_changes_no_bit_and_zero_changes_something(family: s
 def test_rows_of_a_batch_are_scaled_each_its_own_way(family: str) -> None:
     model = tiny(family)
     parts = anatomy.read(model)
-    first = tuple(Neuron(0, index) for index in range(0, parts.widths[0], 2))
-    second = tuple(Neuron(2 % parts.n_layers, index, 3) for index in range(0, parts.widths[2 % parts.n_layers], 3))
+    first = tuple(Unit(0, index) for index in range(0, parts.widths[0], 2))
+    second = tuple(Unit(2 % parts.n_layers, index, 3) for index in range(0, parts.widths[2 % parts.n_layers], 3))
     rows = [
         Intervention(first, 0.0),
         Intervention((), 1.0),
@@ -72,7 +73,7 @@ def test_a_neuron_with_a_position_is_scaled_there_only() -> None:
     model = tiny("llama")
     parts = anatomy.read(model)
     plain = recorded(parts, 1, model)
-    with intervening(parts, [Intervention((Neuron(1, 5, 3),), 3.0)]):
+    with intervening(parts, [Intervention((Unit(1, 5, 3),), 3.0)]):
         changed = recorded(parts, 1, model)
     factor = torch.ones_like(plain)
     factor[0, 3, 5] = 3.0
@@ -83,7 +84,7 @@ def test_a_neuron_named_twice_is_scaled_once_and_everywhere_includes_its_positio
     model = tiny("llama")
     parts = anatomy.read(model)
     plain = recorded(parts, 1, model)
-    with intervening(parts, [Intervention((Neuron(1, 5), Neuron(1, 5), Neuron(1, 5, 3)), 3.0)]):
+    with intervening(parts, [Intervention((Unit(1, 5), Unit(1, 5), Unit(1, 5, 3)), 3.0)]):
         changed = recorded(parts, 1, model)
     factor = torch.ones_like(plain)
     factor[..., 5] = 3.0
@@ -104,7 +105,7 @@ def test_the_experts_neuron_that_is_scaled_is_the_one_that_was_named() -> None:
     with on_neurons(site, keep):
         model(IDS, use_cache=False)
     expert = int(kept[0][1][0])
-    with intervening(parts, [Intervention((Neuron(1, expert * site.d_expert + 4),), 5.0)]), on_neurons(site, keep):
+    with intervening(parts, [Intervention((Unit(1, expert * site.d_expert + 4),), 5.0)]), on_neurons(site, keep):
         model(IDS, use_cache=False)
     (plain, experts), (changed, _) = kept
     factor = torch.ones_like(plain)
@@ -117,8 +118,8 @@ def test_under_a_cache_positions_mean_what_they_mean_without_one(family: str) ->
     """A position in the prompt is scaled once, in the prefill, also for a row padded on the left."""
     model, tokenizer = tiny(family), tiny_tokenizer()
     parts = anatomy.read(model)
-    neurons = tuple(Neuron(1, index, 2) for index in range(parts.widths[1]))
-    everywhere = tuple(Neuron(0, index) for index in range(0, parts.widths[0], 4))
+    neurons = tuple(Unit(1, index, 2) for index in range(parts.widths[1]))
+    everywhere = tuple(Unit(0, index) for index in range(0, parts.widths[0], 4))
     prompts = [[1, 9, 27, 17, 51, 5, 33], [1, 12, 8, 41]]
     scaling = Intervention((*neurons, *everywhere), 0.0)
     with intervening(parts, [scaling, scaling]):
@@ -135,7 +136,7 @@ def test_a_neuron_the_model_lacks_is_refused_before_anything_is_hooked() -> None
     model = tiny("llama")
     with (
         pytest.raises(UsageError, match="no layer 9"),
-        intervening(anatomy.read(model), [Intervention((Neuron(9, 0),), 0.0)]),
+        intervening(anatomy.read(model), [Intervention((Unit(9, 0),), 0.0)]),
     ):
         pass
     assert count_hooks(model) == 0
@@ -149,6 +150,6 @@ def test_the_tensor_handed_to_the_hook_is_not_changed() -> None:
     copies: list[Tensor] = []
     site = parts.layers[1].sites[0]
     keep = on_neurons(site, lambda h, _: (before.append(h), copies.append(h.clone()), h)[2])
-    with keep, intervening(parts, [Intervention((Neuron(1, 5), Neuron(1, 6, 2)), 0.0)]):
+    with keep, intervening(parts, [Intervention((Unit(1, 5), Unit(1, 6, 2)), 0.0)]):
         model(IDS, use_cache=False)
     assert torch.equal(before[0], copies[0])

@@ -16,7 +16,7 @@ from sessions.earlier.inventories import SPELLINGS, presets_within, read_invento
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.intervention import Intervention, TokenScope, refuse_overlaps
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash, part, preset_of, treatments
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 
 
@@ -102,7 +102,7 @@ def test_other_fields_of_an_inventory_are_kept() -> None:
 )
 def test_usual_spellings_are_understood(entry: dict[str, Any]) -> None:
     (known,) = read([entry]).neurons
-    assert (Neuron.parse(known.id), known.neuron, known.gain) == (Neuron(24, 1005), Neuron(24, 1005), 2.0)
+    assert (Unit.parse(known.id), known.neuron, known.gain) == (Unit(24, 1005), Unit(24, 1005), 2.0)
     assert (known.region, known.mode, known.tier) == ("always", "shift", None)
 
 
@@ -198,7 +198,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
 
 
 def known(text: str, gain: float, **more: Any) -> Known:
-    neuron = Neuron.parse(text)
+    neuron = Unit.parse(text)
     fields = {"id": text, "layer": neuron.layer, "index": neuron.index, "position": neuron.position}
     return Known(**{**fields, "gain": gain, **more})
 
@@ -260,10 +260,10 @@ def test_gains_act_as_their_modes_say() -> None:
     )
     made = treatments(preset, "preset calm", "</think>")
     assert [(t.neurons, t.multiplier, t.constants, t.where) for t in made] == [
-        ((Neuron(1, 1), Neuron(2, 5)), 1.0, (2.0, 0.25), TokenScope()),
-        ((Neuron(1, 2),), 1.0, (-3.0,), TokenScope("answer", (), "</think>")),
-        ((Neuron(1, 3), Neuron(2, 6, 4)), 3.0, (), TokenScope()),
-        ((Neuron(2, 4),), 0.0, (0.5,), TokenScope("all", ((0, 3),))),
+        ((Unit(1, 1), Unit(2, 5)), 1.0, (2.0, 0.25), TokenScope()),
+        ((Unit(1, 2),), 1.0, (-3.0,), TokenScope("answer", (), "</think>")),
+        ((Unit(1, 3), Unit(2, 6, 4)), 3.0, (), TokenScope()),
+        ((Unit(2, 4),), 0.0, (0.5,), TokenScope("all", ((0, 3),))),
     ]
     labels = [treatment.label for treatment in made]
     assert labels[:2] == ["preset calm: shift", "preset calm: shift in the answer"] and len(set(labels)) == 4
@@ -287,7 +287,7 @@ def test_what_is_live_is_what_was_saved(preset: Preset) -> None:
 
 def test_neurons_that_are_multiplied_and_shifted_at_once_are_no_preset() -> None:
     with pytest.raises(UsageError, match="both multiplies and shifts its neurons"):
-        preset_of([Intervention((Neuron(1, 2),), 2.0, (3.0,), label="both")])
+        preset_of([Intervention((Unit(1, 2),), 2.0, (3.0,), label="both")])
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from sessions.interventions.intervention import Intervention
 from sessions.interventions.suppressing import Suppression
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
-NEURONS = (Neuron(0, 1), Neuron(1, 3), Neuron(1, 7))
+NEURONS = (Unit(0, 1), Unit(1, 3), Unit(1, 7))
 
 
 def opened(family: str) -> OpenModel:
@@ -101,7 +101,7 @@ def test_every_result_computed_under_suppression_says_so_and_no_other_does(asked
 def test_effects_under_a_suppression_are_those_of_the_model_without_these_neurons(asked: Session) -> None:
     circuit = result(asked, "discover --top 20 --no-verify").circuit
     first, *others = circuit.neurons
-    result(asked, f"suppress {Neuron(*first.site)}")
+    result(asked, f"suppress {Unit(*first.site)}")
     asked.circuit = circuit
     verified = result(asked, "verify --reference mean")
     by_place = {neuron.place: neuron for neuron in verified.neurons}
@@ -136,7 +136,7 @@ def test_a_selection_can_say_suppressed(session: Session) -> None:
     assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them are suppressed already",)
     assert [neuron.site for neuron in session.select("suppressed - L5/N6").neurons] == [(3, 4), (7, 8)]
     result(session, "release suppressed - L3/N4")
-    assert session.suppressed == (Neuron(3, 4),)
+    assert session.suppressed == (Unit(3, 4),)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_cancelled_line_leaves_no_hook_of_the_suppression(asked: Session) -> N
     assert count_hooks(asked.opened().model) > 0
     asked.cancel.request()
     assert any(isinstance(event, Failed) for event in steps)
-    assert count_hooks(asked.opened().model) == 0 and asked.suppressed == (Neuron(3, 4),)
+    assert count_hooks(asked.opened().model) == 0 and asked.suppressed == (Unit(3, 4),)
 
 
 def test_universal_neurons_are_those_of_the_whole_model(session: Session) -> None:

@@ -24,10 +24,10 @@ from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
-NEURONS = (Neuron(1, 3), Neuron(1, 7), Neuron(0, 2))
+NEURONS = (Unit(1, 3), Unit(1, 7), Unit(0, 2))
 STRONG = 40.0
 
 
@@ -41,8 +41,8 @@ def read(ids: tuple[int, ...], reply: int = 0) -> Encoded:
     )
 
 
-def change(multiplier: float, label: str, *neurons: Neuron, where: TokenScope = EVERYWHERE) -> Intervention:
-    return Intervention(neurons or (Neuron(1, 3),), multiplier, where=where, label=label)
+def change(multiplier: float, label: str, *neurons: Unit, where: TokenScope = EVERYWHERE) -> Intervention:
+    return Intervention(neurons or (Unit(1, 3),), multiplier, where=where, label=label)
 
 
 def logits(model: OpenModel, ids: Sequence[int], treatment: Intervention, extents: Extents) -> torch.Tensor:
@@ -179,26 +179,26 @@ def test_interventions_that_may_overlap_are_refused(
 
 
 def test_neurons_of_their_own_and_places_of_their_own_do_not_overlap() -> None:
-    refuse_overlaps([change(0, "a"), change(2, "b", Neuron(1, 4), Neuron(2, 3))])
-    refuse_overlaps([change(0, "a", Neuron(1, 3, 5)), change(2, "b", Neuron(1, 3, 6))])
+    refuse_overlaps([change(0, "a"), change(2, "b", Unit(1, 4), Unit(2, 3))])
+    refuse_overlaps([change(0, "a", Unit(1, 3, 5)), change(2, "b", Unit(1, 3, 6))])
     refuse_overlaps([change(0, "a", where=TokenScope("prompt")), change(2, "b", where=TokenScope("generated"))])
     refuse_overlaps([change(0, "a", where=TokenScope("thought")), change(2, "b", where=TokenScope("answer"))])
     with pytest.raises(UsageError, match="both change L1/N3"):
-        refuse_overlaps([change(0, "a", where=TokenScope("prompt")), change(2, "b", Neuron(1, 3, 2))])
+        refuse_overlaps([change(0, "a", where=TokenScope("prompt")), change(2, "b", Unit(1, 3, 2))])
 
 
 def test_several_interventions_on_one_row_all_act() -> None:
     model = opened("llama")
     parts = anatomy.read(model.model)
     ids = torch.tensor([list(range(4, 12))])
-    shifted = Intervention((Neuron(1, 3), Neuron(0, 2)), 1.0, (2.0, -1.0), TokenScope("generated"))
+    shifted = Intervention((Unit(1, 3), Unit(0, 2)), 1.0, (2.0, -1.0), TokenScope("generated"))
     both = (change(0.0, "a", where=TokenScope("prompt")), shifted)
     with torch.inference_mode(), intervening(parts, [both], Extents((5,))):
         found = model.model(ids).logits
     pinned = (
-        Intervention(tuple(Neuron(1, 3, at) for at in range(5)), 0.0),
-        Intervention(tuple(Neuron(1, 3, at) for at in range(5, 8)), 1.0, (2.0,) * 3),
-        Intervention(tuple(Neuron(0, 2, at) for at in range(5, 8)), 1.0, (-1.0,) * 3),
+        Intervention(tuple(Unit(1, 3, at) for at in range(5)), 0.0),
+        Intervention(tuple(Unit(1, 3, at) for at in range(5, 8)), 1.0, (2.0,) * 3),
+        Intervention(tuple(Unit(0, 2, at) for at in range(5, 8)), 1.0, (-1.0,) * 3),
     )
     with torch.inference_mode(), intervening(parts, [pinned]):
         torch.testing.assert_close(model.model(ids).logits, found)
@@ -234,7 +234,7 @@ def test_layers_that_compute_only_the_last_position_are_changed_there(family: st
     last = model.anatomy.n_layers - 1
     encoded = read(tuple(range(4, 12)))
     for where in (TokenScope("prompt"), TokenScope(spans=((7, 8),)), TokenScope("thought", marker="no such text")):
-        treatment = Intervention((Neuron(last, 3), Neuron(0, 2)), STRONG, where=where)
+        treatment = Intervention((Unit(last, 3), Unit(0, 2)), STRONG, where=where)
         (arm,), first = finished(compare(model, encoded, [Condition("a", (treatment,))], Decoding(max_tokens=3)))
         whole = logits(model, [*encoded.ids, *arm.ids], treatment, Extents((8,), (8,), lambda ids: marked(model, ids)))
         torch.testing.assert_close(whole[7].float(), first[0], atol=1e-4, rtol=1e-4)

@@ -11,8 +11,8 @@ from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import Intervention
 from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
-from sessions.model.parts import DenseSite, ExpertSite
-from sessions.model.units import Neuron
+from sessions.model.sites import DenseSite, ExpertSite
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, tiny
 
 IDS = torch.tensor([[3, 9, 27, 17, 51, 5, 33]])
@@ -52,7 +52,7 @@ def test_ablating_a_neuron_takes_its_activation_times_its_column_out_of_the_mlp(
     calls: list[tuple[torch.Tensor, torch.Tensor]] = []
     with after(site.down, lambda activations, out: (calls.append((activations, out)), out)[1]):
         model(IDS, use_cache=False)
-        with intervening(parts, [Intervention((Neuron(1, 7),), 0.0)]):
+        with intervening(parts, [Intervention((Unit(1, 7),), 0.0)]):
             model(IDS, use_cache=False)
     (activations, plain), (_, ablated) = calls
     column = site.down(torch.eye(site.width)[7]) - site.down(torch.zeros(site.width))

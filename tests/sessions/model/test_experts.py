@@ -13,8 +13,9 @@ from sessions.circuits.attributing import attribute
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy
 from sessions.model.hooks import Routing, on_neurons, together
-from sessions.model.parts import Anatomy, ExpertSite
-from sessions.model.units import Neuron
+from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite
+from sessions.model.units import Unit
 from tests.families import tiny
 
 FAMILIES = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3", "glm4_moe", "jamba", "qwen3_next")
@@ -76,7 +77,7 @@ def test_suppressing_neurons_of_experts_is_zeroing_what_they_write(family: str) 
     model = tiny(family)
     parts, zeroed = anatomy.read(model), copy.deepcopy(model)
     held = [
-        Neuron(layer, site.offset + expert * site.d_expert + 3)
+        Unit(layer, site.offset + expert * site.d_expert + 3)
         for layer, site in sites(parts)
         for expert in (0, 2)
         if expert < site.n_experts

@@ -15,8 +15,8 @@ from sessions.model.finite import first_lost, locating
 from sessions.model.hooks import count_hooks
 from sessions.model.info import TokenChance
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.parts import ExpertSite
-from sessions.model.units import Neuron
+from sessions.model.sites import ExpertSite
+from sessions.model.units import Unit
 from tests.families import DENSE, MOE, OLD, tiny, tiny_tokenizer
 
 IDS = (1, 9, 27, 17, 51, 5)
@@ -57,7 +57,7 @@ def test_an_intervention_that_is_too_strong_is_found_where_it_acts() -> None:
     model = opened()
     model.anatomy.layers[0].sites[0].down.weight.data[:, 5] = 100  # else the number is large, and still one
     with (
-        intervening(model.anatomy, [Intervention((Neuron(0, 5, 4),), 1.0, (3e38,))]),
+        intervening(model.anatomy, [Intervention((Unit(0, 5, 4),), 1.0, (3e38,))]),
         pytest.raises(NotFinite) as caught,
     ):
         next_logits(model, IDS)

@@ -18,7 +18,7 @@ from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.model.linear import carried_back, odd_part
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import DENSE, tiny, tiny_tokenizer
 
 #: Families whose final norm has a bias.
@@ -50,7 +50,7 @@ def test_tokens_pushed_by_a_neuron_are_not_the_biases_own(family: str) -> None:
     model = opened(family)
     for index in range(6):
         logits = by_hand(model, model.anatomy.down_column(1, index))
-        ((up, down),) = pushed(model.anatomy, model.tokenizer, [Neuron(1, index)], 3)
+        ((up, down),) = pushed(model.anatomy, model.tokenizer, [Unit(1, index)], 3)
         assert (up, down) == (texts(model, logits.topk(3).indices), texts(model, (-logits).topk(3).indices))
 
 
@@ -88,7 +88,7 @@ def test_a_row_predicts_through_the_gain_of_its_norm_alone(family: str) -> None:
     norm = model.anatomy.layers[1].read_norm
     assert isinstance(norm, nn.LayerNorm)
     gained = row * norm.weight
-    (read,) = reads(model, Neuron(1, 3), 3)
+    (read,) = reads(model, Unit(1, 3), 3)
     assert read.stream[0] == texts(model, by_hand(model, gained - gained.mean()).topk(3).indices)
 
 
@@ -148,6 +148,6 @@ def test_a_row_behind_such_a_norm_predicts_nothing(family: str) -> None:
     model = opened(family)
     layers = list(model.anatomy.layers)
     layers[1] = replace(layers[1], read_norm=Bent())
-    found = reads(replace(model, anatomy=replace(model.anatomy, layers=tuple(layers))), Neuron(1, 3), 3)
+    found = reads(replace(model, anatomy=replace(model.anatomy, layers=tuple(layers))), Unit(1, 3), 3)
     assert [read.stream for read in found] == [((), ()), ((), ())]
     assert all(read.embeddings[0] for read in found)

@@ -22,7 +22,7 @@ from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.positions import by_length, encoding_of
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.families import STRETCHED, tiny, tiny_tokenizer
 
 FAMILIES = ("phi3-longrope", "llama-dynamic")
@@ -115,7 +115,7 @@ def test_a_text_that_grows_past_the_length_is_what_reading_it_anew_at_each_token
 def test_an_intervention_on_a_text_that_grows_past_the_length_stays_where_it_was(family: str) -> None:
     """All is read again then: what is changed at a position must be changed there once more."""
     model, prompt = opened(family), IDS[:13]
-    change = Intervention((Neuron(1, 5, 4), Neuron(0, 3)), 3.0)
+    change = Intervention((Unit(1, 5, 4), Unit(0, 3)), 3.0)
     with intervening(model.anatomy, [change]):
         (row,) = finished(generate(model.model, model.tokenizer, [prompt], Decoding(max_tokens=8)))
     text: list[int] = list(prompt)
@@ -130,7 +130,7 @@ def test_an_intervention_on_a_text_that_grows_past_the_length_stays_where_it_was
 def test_effects_are_those_of_the_whole_text_read_anew(family: str, length: int) -> None:
     model, ids = opened(family), IDS[:length]
     target = Target(tokens=(Token(7, "a"),), counterfactual=Token(19, "b"))
-    neurons = [Neuron(layer, 11 + layer, position) for layer in range(3) for position in (1, length - 3, length - 1)]
+    neurons = [Unit(layer, 11 + layer, position) for layer in range(3) for position in (1, length - 3, length - 1)]
     found = finished(verify(model, ids, neurons, target))
 
     def value(logits: Tensor) -> float:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from sessions.model.anatomy import read
 from sessions.model.hooks import on_neurons
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite
+from sessions.model.parts import Anatomy
+from sessions.model.sites import DenseSite, ExpertSite
 from tests.families import DENSE, MOE, OLD, tiny
 
 

@@ -21,7 +21,7 @@ from sessions.model.hooks import StateSite, count_hooks
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.patching.injecting import Injection, injected, seen_at
 from sessions.patching.layer_sweep import swept
 from sessions.patching.reaching import reaches, reaches_below
@@ -119,7 +119,7 @@ def test_neurons_are_read_as_their_down_projection_is_given_them(family: str) ->
         found = seen.neurons[layer]
         assert found.shape == (1, 2, parts.width)
         chosen = int(found[0, 1].abs().argmax())
-        twice = intervening(opened.anatomy, [Intervention((Neuron(layer, chosen, 5),), 2.0)])
+        twice = intervening(opened.anatomy, [Intervention((Unit(layer, chosen, 5),), 2.0)])
         with twice, seen_at(opened.anatomy, 1, [2, 5], neurons=[layer]) as doubled:
             logits(opened)
         torch.testing.assert_close(doubled.neurons[layer][0, 1, chosen], 2 * found[0, 1, chosen])
@@ -189,7 +189,7 @@ def test_a_neuron_is_read_in_the_source_and_in_all_three_rows(family: str) -> No
     opened = opened_tiny(family)
     vector = state_of(opened, "a fly on the hat", 4, 1, "mlp_out")
     plan = finished(
-        transplanted(opened, asked(opened), [transplant(vector, 1, "mlp_out", 3)], observe=[Neuron(2, 7)], rng=3)
+        transplanted(opened, asked(opened), [transplant(vector, 1, "mlp_out", 3)], observe=[Unit(2, 7)], rng=3)
     )
     (found,), (place,) = plan.observed, plan.placed
     with seen_at(opened.anatomy, 1, [4], neurons=[2]) as seen:
@@ -231,7 +231,7 @@ def test_a_map_is_what_single_injections_are(family: str, measured: str) -> None
     opened = opened_tiny(family)
     vector = state_of(opened, "a fly on the hat", 4, 1, "resid_pre")
     assert vector.origin is not None
-    observe = Neuron(2, 5) if measured == "activation" else None
+    observe = Unit(2, 5) if measured == "activation" else None
     target = 9 if measured == "probability" else None
     way = {"observe": observe, "target": target, "batch": 40}
     found = finished(swept(opened, asked(opened), 3, vector.origin, range(LAYERS), "resid_pre", **way))  # type: ignore[arg-type]
@@ -258,7 +258,7 @@ def test_a_map_is_what_single_injections_are(family: str, measured: str) -> None
 def test_a_map_is_taken_under_what_is_live(where: TokenScope) -> None:
     """Also where it depends on the tokens before the place, which are read once."""
     opened = opened_tiny("llama")
-    live = (Intervention((Neuron(0, 3), Neuron(1, 7), Neuron(2, 5)), 0.0, (), where),)
+    live = (Intervention((Unit(0, 3), Unit(1, 7), Unit(2, 5)), 0.0, (), where),)
     encoded = structs.replace(asked(opened)[0], reply=1)
     text = (encoded, Condition("live", live))
     vector = state_of(opened, "a fly on the hat", 4, 1, "resid_pre")

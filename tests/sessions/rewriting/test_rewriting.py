@@ -19,7 +19,7 @@ from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.places import parts_of
 from sessions.model.tokens import token_text
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.rewriting.examples import Examples, built_in, by_prompts, by_rule, just_said
 from sessions.rewriting.rewriting import Wanted, choose, remarks, rewrite
 from sessions.rewriting.rewritten import AtAlpha, Saying
@@ -194,7 +194,7 @@ def _values(changes: tuple[object, ...]) -> dict[str, torch.Tensor]:
 
 
 def test_rows_and_column_are_those_of_the_formula(llama: OpenModel) -> None:
-    examples, neuron = dotted(llama), Neuron(1, 7)
+    examples, neuron = dotted(llama), Unit(1, 7)
     wanted = Wanted(alphas=(3.0,), scale_gate=2.5, scale_up=0.5)
     made = finished(rewrite(llama, neuron, TOKEN, examples, wanted, DECODING))
     high, low = _states(llama, examples, 1)
@@ -209,7 +209,7 @@ def test_rows_and_column_are_those_of_the_formula(llama: OpenModel) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_neuron_of_every_family_is_rewritten_and_the_weights_come_back(family: str) -> None:
     opened = opened_tiny(family)
-    neuron, before_, hooks = Neuron(1, 5), weights(opened), count_hooks(opened.model)
+    neuron, before_, hooks = Unit(1, 5), weights(opened), count_hooks(opened.model)
     made = finished(rewrite(opened, neuron, TOKEN, dotted(opened), Wanted(alphas=(0.5, 2.0)), DECODING))
     assert same(before_, weights(opened)) and count_hooks(opened.model) == hooks
     kinds = parts_of(opened.anatomy, 1, 5)
@@ -232,7 +232,7 @@ def test_a_neuron_of_every_family_is_rewritten_and_the_weights_come_back(family:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_measured_by_replay_is_what_the_weights_do(family: str) -> None:
     """Layers below the neuron stand still, and its activation is multiplied: the same as α in the weights."""
-    opened, neuron = opened_tiny(family), Neuron(1, 5)
+    opened, neuron = opened_tiny(family), Unit(1, 5)
     examples = dotted(opened)
     made = finished(rewrite(opened, neuron, TOKEN, examples, Wanted(alphas=(1.5,)), DECODING))
     texts = counted(examples.all)
@@ -254,7 +254,7 @@ def test_what_is_measured_by_replay_is_what_the_weights_do(family: str) -> None:
 
 
 def test_the_token_becomes_likelier_where_it_should(llama: OpenModel) -> None:
-    made = finished(rewrite(llama, Neuron(2, 7), TOKEN, dotted(llama), Wanted(alphas=(1.0, 30.0)), DECODING))
+    made = finished(rewrite(llama, Unit(2, 7), TOKEN, dotted(llama), Wanted(alphas=(1.0, 30.0)), DECODING))
     weak, strong = (row.learnt for row in made.rows)
     assert strong.chance_where > weak.chance_where and strong.chance_where > strong.chance_elsewhere
     assert strong.where > 0.5 > strong.elsewhere
@@ -264,16 +264,16 @@ def test_the_token_becomes_likelier_where_it_should(llama: OpenModel) -> None:
 def test_an_alpha_that_is_too_large_makes_the_text_collapse(llama: OpenModel, alpha: float) -> None:
     examples = by_rule(llama, SAMPLES, read_rule("/[a-z]/"), "samples")
     long = replace(DECODING, max_tokens=24)
-    made = finished(rewrite(llama, Neuron(2, 7), TOKEN, examples, Wanted(alphas=(alpha,)), long))
+    made = finished(rewrite(llama, Unit(2, 7), TOKEN, examples, Wanted(alphas=(alpha,)), long))
     assert made.collapsed and made.held_back[1] > 0.1
     assert any("too large" in note and "stutter guard" in note for note in remarks(made, examples))
-    gentle = finished(rewrite(llama, Neuron(2, 7), TOKEN, examples, Wanted(alphas=(0.1,)), long))
+    gentle = finished(rewrite(llama, Unit(2, 7), TOKEN, examples, Wanted(alphas=(0.1,)), long))
     assert not gentle.collapsed
 
 
 def test_a_brake_fires_after_the_token_and_pushes_it_down(llama: OpenModel) -> None:
-    wanted = Wanted(alphas=(30.0,), brake=Neuron(2, 9), beta=60.0)
-    made = finished(rewrite(llama, Neuron(1, 7), TOKEN, dotted(llama), wanted, DECODING))
+    wanted = Wanted(alphas=(30.0,), brake=Unit(2, 9), beta=60.0)
+    made = finished(rewrite(llama, Unit(1, 7), TOKEN, dotted(llama), wanted, DECODING))
     assert made.brake is not None and made.brake.beta == 60.0
     assert made.brake.again[1] <= made.brake.again[0]
     down = made.edit.changes[-1]
@@ -284,12 +284,12 @@ def test_a_brake_fires_after_the_token_and_pushes_it_down(llama: OpenModel) -> N
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_brake_comes_after_what_it_brakes(llama: OpenModel, layer: int) -> None:
     with pytest.raises(UsageError, match="later layer"):
-        finished(rewrite(llama, Neuron(1, 7), TOKEN, dotted(llama), Wanted(brake=Neuron(layer, 0)), DECODING))
+        finished(rewrite(llama, Unit(1, 7), TOKEN, dotted(llama), Wanted(brake=Unit(layer, 0)), DECODING))
 
 
 def _interrupted(opened: OpenModel, after: int) -> Iterator[None]:
     cancel = Cancel()
-    steps = rewrite(opened, Neuron(1, 7), TOKEN, dotted(opened), Wanted(alphas=(2.0,)), DECODING, cancel=cancel)
+    steps = rewrite(opened, Unit(1, 7), TOKEN, dotted(opened), Wanted(alphas=(2.0,)), DECODING, cancel=cancel)
     for number, _ in enumerate(steps):
         if number == after:
             cancel.request()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training import learner
 from sessions.training.findings import TrainingPlan
 from sessions.training.learning import TrainedRound, learn
@@ -132,7 +132,7 @@ def test_an_operation_without_such_a_kernel_is_named_and_the_round_is_what_it_is
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-@pytest.mark.parametrize("changed", [{}, {"modules": ("down_proj",)}, {"modules": (), "neurons": (Neuron(2, 3),)}])
+@pytest.mark.parametrize("changed", [{}, {"modules": ("down_proj",)}, {"modules": (), "neurons": (Unit(2, 3),)}])
 def test_what_is_counted_of_neurons_is_the_same_with_and_without_checkpointing(changed: dict[str, object]) -> None:
     """Of all layers, whichever of them an adapter is on."""
     found = opened()

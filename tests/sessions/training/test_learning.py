@@ -20,7 +20,7 @@ from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.texts.sample_files import Sample
 from sessions.training.findings import TrainingPlan
@@ -39,7 +39,7 @@ SAMPLES = (
     Sample(prompt="hij klm", reply="nop"),
     Sample(prompt="q", reply="rst uv"),
 )
-HELD = (Neuron(0, 1), Neuron(1, 5), Neuron(2, 40), Neuron(2, 3))
+HELD = (Unit(0, 1), Unit(1, 5), Unit(2, 40), Unit(2, 3))
 
 
 def opened(family: str = "llama") -> OpenModel:
@@ -206,7 +206,7 @@ def test_a_module_that_is_not_there_and_an_emptied_layer_are_refused() -> None:
     with pytest.raises(UsageError, match="called 'gate'") as error:
         check_modules(found.anatomy, ("down_proj", "gate"))
     assert "gate_proj" in error.value.hint
-    everything = [Neuron(1, index) for index in range(found.anatomy.layers[1].width)]
+    everything = [Unit(1, index) for index in range(found.anatomy.layers[1].width)]
     with pytest.raises(UsageError, match="of layer 1 are suppressed"):
         finished(learn(found, lessons_of(found, SAMPLES), plan(found), everything))
 
@@ -292,7 +292,7 @@ def test_a_changed_file_of_a_round_is_noticed(rounds: Rounds) -> None:
 
 def test_recruits_travel_through_their_file() -> None:
     scores = {"gradient": {3: torch.tensor([0.0, 2.0, 1.0]), 5: torch.tensor([4.0, 0.5])}, "last": {3: torch.zeros(3)}}
-    found = Recruits(scores, (Neuron(5, 1),))  # type: ignore[arg-type]
+    found = Recruits(scores, (Unit(5, 1),))  # type: ignore[arg-type]
     read = Recruits.unpacked(found.packed(), "here")
     assert read.suppressed == found.suppressed
     assert [str(neuron) for neuron in read.strongest(9)] == ["L5/N0", "L3/N1", "L3/N2"]

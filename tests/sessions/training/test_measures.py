@@ -120,10 +120,10 @@ def _norms(learner: Learner, lesson: Lesson, state: TrainingState) -> dict[tuple
 
 
 def test_gradient_of_neurons_alone_is_that_of_their_own_weights() -> None:
-    from sessions.model.units import Neuron
+    from sessions.model.units import Unit
 
     found = opened()
-    alone = plan(found, modules=(), neurons=(Neuron(1, 3), Neuron(2, 5)))
+    alone = plan(found, modules=(), neurons=(Unit(1, 3), Unit(2, 5)))
     round_ = finished(learn(found, lessons_of(found, SAMPLES), alone))
     assert set(round_.gradient) == {"gate_proj", "up_proj", "down_proj"}
     assert all(row[0] == 0 and row[1] > 0 and row[2] > 0 for row in round_.gradient.values())

@@ -10,7 +10,7 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.texts.sample_files import Sample
 from sessions.training.findings import TrainingPlan
 from sessions.training.learning import TrainedRound, learn
@@ -21,7 +21,7 @@ from tests.families import tiny, tiny_tokenizer
 from tests.sessions.training.test_learning import fingerprint
 
 SAMPLES = (Sample(prompt="abc", reply="fed"), Sample(prompt="hij klm", reply="nop"))
-CHOSEN = (Neuron(0, 3), Neuron(1, 40), Neuron(1, 2), Neuron(2, 9))
+CHOSEN = (Unit(0, 3), Unit(1, 40), Unit(1, 2), Unit(2, 9))
 PLAN = TrainingPlan(modules=(), rate=0.05, epochs=4, decay=0.0, neurons=CHOSEN)
 
 

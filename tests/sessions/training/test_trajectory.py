@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.training.chart import drawn
 from sessions.training.findings import Outcome, Round, TrainingPlan
 from sessions.training.trajectory import trajectory
@@ -14,7 +14,7 @@ BEGAN = 4.0
 
 def round_(number: int, final: float, control: float | None = 1.0, *, initial: float = BEGAN) -> Round:
     """A round of a series, the first of which forbids nothing."""
-    held = tuple(Neuron(1, index) for index in range(30 * (number - 1)))
+    held = tuple(Unit(1, index) for index in range(30 * (number - 1)))
     return Round(
         name=f"it-{number}",
         model="m",
@@ -28,7 +28,7 @@ def round_(number: int, final: float, control: float | None = 1.0, *, initial: f
         samples=("a", "b"),
         suppressed=held,
         outcome=Outcome(initial=(initial, initial), final=(final - 0.5, final + 0.5), curve=()),
-        recruited=tuple(Neuron(2, 100 * number + index, attribution=1.0) for index in range(3)),
+        recruited=tuple(Unit(2, 100 * number + index, attribution=1.0) for index in range(3)),
         after=f"it-{number - 1}" if number > 1 else "",
         control=None if control is None or number == 1 else Outcome(initial=(BEGAN,), final=(control,), curve=()),
         config={},

@@ -12,7 +12,7 @@ import workbench.notebooks  # noqa: F401  # gives results their methods
 from sessions import results
 from sessions.circuits.selection import terms
 from sessions.errors import UsageError
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views.blocks import Column, Row, StandsFor, Table
 from sessions.views.plain import all_tables, chosen, name_of, to_pandas
 from tests.samples import NASTY, samples
@@ -45,7 +45,7 @@ def test_numbers_are_as_they_are_and_tokens_are_texts() -> None:
 def test_a_discovery_gives_all_its_neurons_not_the_ten_that_are_listed() -> None:
     few = sample(results.Discovered)
     assert isinstance(few, results.Discovered)
-    neurons = tuple(Neuron(1, number, 2, attribution=30.0 - number) for number in range(30))
+    neurons = tuple(Unit(1, number, 2, attribution=30.0 - number) for number in range(30))
     found = structs.replace(few, circuit=structs.replace(few.circuit, neurons=neurons))
     frame = found.to_pandas()
     assert list(frame["index"]) == list(range(30)) and len(found.to_text().splitlines()) < 30

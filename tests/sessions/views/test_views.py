@@ -16,7 +16,7 @@ import pytest
 from sessions import results
 from sessions.errors import UsageError
 from sessions.events import Result, from_json, to_json
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views import view
 from sessions.views.blocks import (
     AnyBlock,
@@ -94,7 +94,7 @@ def test_a_row_of_a_neuron_names_it_as_one_types_it() -> None:
     found = sample(results.NeuronTable)
     rows = main_table(view(found)).rows
     names = [row.stands_for.name for row in rows if row.stands_for is not None]
-    assert [Neuron.parse(name).place for name in names] == [row.neuron.place for row in found.rows]
+    assert [Unit.parse(name).place for name in names] == [row.neuron.place for row in found.rows]
     ledger = main_table(view(sample(results.EditsShown)))
     assert [row.stands_for.kind for row in ledger.rows if row.stands_for] == ["edit", "edit"]
 

@@ -12,7 +12,7 @@ from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.findings import Moment
 from sessions.directions.findings import Reads
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from workbench.app.panes.card import NeuronCardScreen
@@ -152,7 +152,7 @@ def test_a_card_closes_when_its_circuit_is_gone(view: SessionView, circuit: Circ
 
 
 def test_the_same_neuron_at_other_positions_is_named(view: SessionView, circuit: Circuit) -> None:
-    neurons = (Neuron(3, 5, 41, 1.0), Neuron(3, 5, 40, -0.25), Neuron(3, 5, None, 0.5), Neuron(2, 5, 41, 2.0))
+    neurons = (Unit(3, 5, 41, 1.0), Unit(3, 5, 40, -0.25), Unit(3, 5, None, 0.5), Unit(2, 5, 41, 2.0))
     view.circuit = structs.replace(circuit, neurons=neurons)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:

@@ -9,7 +9,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.events import Result, State
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import Discovered
 from sessions.texts.prompt_files import PromptRecord
 from tests.circuits import circuit_of
@@ -24,20 +24,20 @@ from workbench.app.session_view import SessionView
 _PROMPTS = tuple(PromptRecord(prompt=text, target=" are") for text in ("The keys", "The dogs"))
 _BARE = {"prompt": Prompt(text=""), "ids": (), "prompts": _PROMPTS}
 COLLAPSED = circuit_of(
-    [Neuron(2, 5, None, 1.5, 2.0, 1.25), Neuron(0, 7, None, -0.5, 1.0, -0.25)],
+    [Unit(2, 5, None, 1.5, 2.0, 1.25), Unit(0, 7, None, -0.5, 1.0, -0.25)],
     (),
     **_BARE,
     target=Target(tokens=(), value=2.5, prompts=2),
     held="zero",
 )
 ALIGNED = circuit_of(
-    [Neuron(2, 5, -1, 1.5, 2.0), Neuron(0, 7, -3, -0.5, 1.0)],
+    [Unit(2, 5, -1, 1.5, 2.0), Unit(0, 7, -3, -0.5, 1.0)],
     (),
     **_BARE,
     target=Target(tokens=(Token(3, " are"),), counterfactual=Token(4, " is"), value=2.5, prompts=2),
 )
 CONTRAST = circuit_of(
-    [Neuron(2, 5, None, 8.5, 9.0)],
+    [Unit(2, 5, None, 8.5, 9.0)],
     (),
     prompt=Prompt(text=""),
     ids=(),

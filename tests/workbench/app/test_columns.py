@@ -17,7 +17,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Surroundings, resolve
 from sessions.model.info import Token
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from tests.circuits import circuit_of
 from workbench.app.columns import NUMBERS as COMPARED
@@ -34,13 +34,13 @@ KEYS = (
 )  # fmt: skip
 
 
-def circuit(neurons: tuple[Neuron, ...]) -> Circuit:
+def circuit(neurons: tuple[Unit, ...]) -> Circuit:
     return circuit_of(neurons, TOKENS, target=Target(tokens=(Token(3, " c"),), value=-2.0))
 
 
 VALUES = st.none() | st.integers(-3, 3).map(float)
 NEURONS = st.builds(
-    Neuron,
+    Unit,
     st.integers(0, LAYERS - 1),
     st.integers(0, WIDTH - 1),
     st.none() | st.integers(0, len(TOKENS) - 1),
@@ -52,7 +52,7 @@ CIRCUITS = st.lists(NEURONS, min_size=1, max_size=60, unique_by=lambda neuron: n
 )
 #: Many neurons in two layers, so that some places are full, and some neurons stand for all positions.
 CROWDED = st.lists(
-    st.builds(Neuron, st.integers(0, 1), st.integers(0, 5), st.none() | st.integers(0, 2), st.just(1.0)),
+    st.builds(Unit, st.integers(0, 1), st.integers(0, 5), st.none() | st.integers(0, 2), st.just(1.0)),
     min_size=12,
     max_size=40,
     unique_by=lambda neuron: neuron.place,
@@ -60,7 +60,7 @@ CROWDED = st.lists(
 
 Rows = dict[tuple[int, int, int | None], NeuronRow]
 #: Words of a filter: of what kind they are, and what they mean.
-NUMBERS: dict[str, tuple[str, Callable[[Neuron], bool]]] = {
+NUMBERS: dict[str, tuple[str, Callable[[Unit], bool]]] = {
     "L2": ("layer", lambda neuron: neuron.layer == 2),
     "L1-4": ("layer", lambda neuron: 1 <= neuron.layer <= 4),
     "n7": ("index", lambda neuron: neuron.index == 7),
@@ -99,7 +99,7 @@ def known(found: Circuit, every: int) -> Rows:
     """Rows of some of a circuit's neurons, and of one that is not in it."""
     rows = [
         NeuronRow(neuron=neuron, token="", share=None, up=(f" up{number % 4}", "the"), down=(), **over_corpus(number))
-        for number, neuron in enumerate((*found.neurons[::every], Neuron(99, 99, 0)))
+        for number, neuron in enumerate((*found.neurons[::every], Unit(99, 99, 0)))
     ]
     return {row.neuron.place: row for row in rows}
 
@@ -199,13 +199,13 @@ def test_half_a_word_hides_nothing_that_it_may_still_mean(half: str) -> None:
 
 @pytest.mark.parametrize("text", ["24", "24/", "24/1005", "L24/N1005", "24 1005", "l24/n1005@41"])
 def test_a_neuron_is_found_by_its_plain_numbers_from_the_first_digit_on(text: str) -> None:
-    found = circuit((Neuron(24, 1005, 41, 1.0), Neuron(3, 7, 1, 1.0), Neuron(5, 7, 0, 1.0)))
+    found = circuit((Unit(24, 1005, 41, 1.0), Unit(3, 7, 1, 1.0), Unit(5, 7, 0, 1.0)))
     order = CircuitColumns(found).arranged(Sort(), Filter.read(text), {})
     assert order is not None and order.tolist() == [0]
 
 
 def test_several_neurons_widen_a_filter_as_words_of_one_kind_do() -> None:
-    found = circuit((Neuron(2, 4), Neuron(2, 5), Neuron(3, 5), Neuron(1, 1)))
+    found = circuit((Unit(2, 4), Unit(2, 5), Unit(3, 5), Unit(1, 1)))
     order = CircuitColumns(found).arranged(Sort(), Filter.read("2 4 3 5"), {})
     assert order is not None and order.tolist() == [0, 2]
 
@@ -259,7 +259,7 @@ def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_whe
 
 def test_inject_observes_marked_neurons(view: SessionView) -> None:
     assert view.circuit is not None
-    first, second = (Neuron(*neuron.site) for neuron in view.circuit.neurons[:2])
+    first, second = (Unit(*neuron.site) for neuron in view.circuit.neurons[:2])
     composed = line("inject", view.circuit, {0, 1})
     assert composed == f"inject --observe {first},{second} "
     watched = parse(f'{composed} texas --into "a b" --at b').params["observe"]
@@ -279,7 +279,7 @@ def test_many_neurons_are_named_in_a_few_words(view: SessionView) -> None:
 
 
 def test_too_many_neurons_that_nothing_short_describes_are_not_written_out(view: SessionView) -> None:
-    neurons = tuple(Neuron(row % 7, row, row % 5) for row in range(9000))
+    neurons = tuple(Unit(row % 7, row, row % 5) for row in range(9000))
     assert view.circuit is not None
     found = structs.replace(view.circuit, neurons=neurons)
     assert line("ablate", found, range(0, 9000, 2)) is None
@@ -296,6 +296,6 @@ def test_the_verbs_of_the_issue_have_their_letters() -> None:
 
 
 def test_sums_leave_out_what_is_not_known() -> None:
-    columns = CircuitColumns(circuit((Neuron(0, 1, 0, 1.5), Neuron(0, 2, 0), Neuron(1, 2, 0, -0.5))))
+    columns = CircuitColumns(circuit((Unit(0, 1, 0, 1.5), Unit(0, 2, 0), Unit(1, 2, 0, -0.5))))
     assert columns.total(columns.layers == 0) == (2, 1.5)
     assert math.isnan(columns.attributions[1])

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from commands.grammar import parse
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from tests.workbench.app.test_columns import CIRCUITS, TOKENS
 from workbench.app.columns import CircuitColumns
@@ -34,7 +34,7 @@ def scattered(circuit: Circuit, count: int, layers: int, tokens: int) -> Circuit
     """A circuit all over a long prompt."""
     chance = random.Random(1)
     neurons = [
-        Neuron(chance.randrange(layers), chance.randrange(9999), chance.randrange(tokens), chance.gauss(0, 1), 1.0)
+        Unit(chance.randrange(layers), chance.randrange(9999), chance.randrange(tokens), chance.gauss(0, 1), 1.0)
         for _ in range(count)
     ]
     words = tuple([" the", "日本", "\u202e", "x" * 40, "\n"][number % 5] for number in range(tokens))
@@ -203,7 +203,7 @@ def test_a_million_neurons_are_added_up(view: SessionView, circuit: Circuit) -> 
 
 
 def test_neurons_without_attribution_or_position_are_shown_as_such(view: SessionView, circuit: Circuit) -> None:
-    neurons = (Neuron(3, 1), Neuron(3, 2, 41), Neuron(4, 2, 1000))
+    neurons = (Unit(3, 1), Unit(3, 2, 41), Unit(4, 2, 1000))
     view.circuit = structs.replace(circuit, neurons=neurons)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:

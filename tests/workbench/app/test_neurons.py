@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from commands.grammar import parse
 from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from workbench.app.columns import SYNTAX
@@ -30,11 +30,11 @@ def circuit(view: SessionView) -> Circuit:
 
 
 @pytest.fixture(scope="module")
-def many() -> tuple[Neuron, ...]:
+def many() -> tuple[Unit, ...]:
     """A million neurons, strongest first."""
     chance = random.Random(0)
     return tuple(
-        Neuron(chance.randrange(48), chance.randrange(16384), chance.randrange(42), (-1) ** row / (1 + row), 1.0)
+        Unit(chance.randrange(48), chance.randrange(16384), chance.randrange(42), (-1) ** row / (1 + row), 1.0)
         for row in range(MILLION)
     )
 
@@ -313,7 +313,7 @@ def test_what_a_token_is_never_disturbs_the_table(view: SessionView, circuit: Ci
 
 
 def test_only_visible_rows_of_a_million_neurons_are_read(
-    view: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
+    view: SessionView, circuit: Circuit, many: tuple[Unit, ...]
 ) -> None:
     view.circuit = structs.replace(circuit, neurons=many)
     view.rows = {}
@@ -337,7 +337,7 @@ def test_only_visible_rows_of_a_million_neurons_are_read(
 
 
 def test_a_million_neurons_are_sorted_filtered_and_marked(
-    view: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
+    view: SessionView, circuit: Circuit, many: tuple[Unit, ...]
 ) -> None:
     view.circuit = structs.replace(circuit, neurons=many)
 

@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.pilot import Pilot
 
 from sessions.events import Event, Failed, Partial, Progress, Result, Started, Text, Value
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import ArmSoFar, Compared, Deleted, EvaluationSoFar, RecruitRow, RecruitsShown, Swept
 from sessions.views import view as view_of
 from sessions.views.blocks import Table
@@ -29,7 +29,7 @@ WORDS = st.lists(st.sampled_from(["the", "capital", "of", "Texas", "is", "Austin
 RECRUITS = RecruitsShown(
     name="crab-1", measure="magnitude", total=4.0, suppressed=0,
     rows=tuple(
-        RecruitRow(Neuron(layer, index, attribution=attribution), attribution / 4, (up,), (" no",))
+        RecruitRow(Unit(layer, index, attribution=attribution), attribution / 4, (up,), (" no",))
         for layer, index, attribution, up in [(24, 1005, 2.0, " Austin"), (3, 7, 0.5, " Dallas"), (9, 12, 1.5, " x")]
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from sessions.events import Result, Started, Text, finished
 from sessions.model.embedded import prepared
 from sessions.model.info import Encoded, Prompt, Token, TokenChance
 from sessions.model.target import Target
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.results import Discovered, NeuronRow, NeuronTable
 from tests.circuits import circuit_of
 from tests.conftest import models_folder
@@ -102,7 +102,7 @@ def test_in_the_next_token_s_chances(vocabulary: list[str]) -> None:
 def test_in_the_table_of_neurons(vocabulary: list[str]) -> None:
     rows = []
     for pushed in rows_of(vocabulary, 58):
-        neuron = Neuron(0, len(rows), 0, 1.0 / (len(rows) + 1), 1.0)
+        neuron = Unit(0, len(rows), 0, 1.0 / (len(rows) + 1), 1.0)
         rows.append(NeuronRow(neuron=neuron, token=pushed[0], share=0.1, up=tuple(pushed), down=()))
     circuit = circuit_of(
         (row.neuron for row in rows),

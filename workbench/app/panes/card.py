@@ -19,7 +19,7 @@ from textual.widgets import Static
 from sessions import results
 from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron
+from sessions.model.units import Unit
 from sessions.views.atlas import corpus_facts, spread_facts
 from sessions.views.neuron import edges, strongest, weights
 from workbench.app.columns import CircuitColumns, columns_of, is_like
@@ -45,7 +45,7 @@ class CardContext(NamedTuple):
     """What the circuit has around a neuron: the same neuron at other positions, and the count and summed attribution of
     the neurons in its layer and at its position."""
 
-    elsewhere: tuple[Neuron, ...]
+    elsewhere: tuple[Unit, ...]
     in_layer: tuple[int, float]
     at_position: tuple[int, float]
 
@@ -91,7 +91,7 @@ class NeuronCardScreen(ModalScreen[None]):
         self._around: CardContext | None = None
 
     @property
-    def neuron(self) -> Neuron:
+    def neuron(self) -> Unit:
         return self.circuit.neurons[self.row]
 
     def compose(self) -> ComposeResult:
@@ -206,7 +206,7 @@ class NeuronCardScreen(ModalScreen[None]):
             _summed(*around.at_position),
         )
 
-    def _over_corpus(self, neuron: Neuron) -> Iterator[tuple[str, str]]:
+    def _over_corpus(self, neuron: Unit) -> Iterator[tuple[str, str]]:
         """What the atlas says about the neuron, as far as it was fetched."""
         row, card = self._view.rows.get(neuron.place), self._view.cards.get(neuron.place)
         if card is not None and card.atlas is not None:

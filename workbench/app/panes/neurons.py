@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Neuron, Place
+from sessions.model.units import Place, Unit
 from sessions.results import NeuronRow
 from workbench.app.columns import ASKED, RANK, SYNTAX, CircuitColumns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
@@ -135,7 +135,7 @@ class NeuronsPane(TablePane):
         """The circuit's row at an index of the table."""
         return number if self._order is None else int(self._order[number])
 
-    def neuron(self, number: int) -> Neuron:
+    def neuron(self, number: int) -> Unit:
         assert self.circuit is not None
         return self.circuit.neurons[self.row(number)]
 
@@ -228,17 +228,17 @@ class NeuronsPane(TablePane):
         """Fetch what is unknown about the visible neurons: the tokens that they push, and the atlas's data."""
         self._ask(self._unknown())
 
-    def _ask(self, neurons: Sequence[Neuron], quiet: bool = False) -> None:
+    def _ask(self, neurons: Sequence[Unit], quiet: bool = False) -> None:
         """Run the line that fetches what there is about some neurons."""
         if neurons:
             self.post_message(self.Sent(f"neurons {listed(neurons)} --rows {len(neurons)}", quiet))
 
-    def _unknown(self) -> list[Neuron]:
+    def _unknown(self) -> list[Unit]:
         rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
         mapped = self._view is not None and bool(self._view.state.atlas)
         return [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
 
-    def _unfilled(self) -> list[Neuron]:
+    def _unfilled(self) -> list[Unit]:
         """The visible neurons that nothing has been fetched about, nor tried to be."""
         if self.circuit is None or self._view is None or not self._view.state.model or not self.is_attached:
             return []
