@@ -157,7 +157,7 @@ class Model:
         tokenizer = self.opened.tokenizer
         if reference == "mean":
             texts = [encode(tokenizer, Prompt(text=text, chat=False)).ids for text in PROMPTS]
-            return Reference(finished(means(self.opened, texts, self._home)))
+            return finished(means(self.opened, texts, self._home))
         other = Prompt(text=reference, seed=encoded.prompt.seed, chat=encoded.prompt.chat, system=encoded.prompt.system)
         return recorded(self.opened, encode(tokenizer, other).ids, len(encoded.ids))
 

@@ -19,8 +19,6 @@ from sessions.session import Session
 from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
 
@@ -78,7 +76,6 @@ def compared_with(
     For one prompt, means are over built-in texts. For many prompts they are over the prompts themselves, for each
     position counted from the end. Saved means are taken by position for many prompts only.
     """
-    from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
 
     if word == "zero":
@@ -86,8 +83,7 @@ def compared_with(
     name = means_named(word)
     if name is not None:
         several = not isinstance(over, Encoded)
-        kept, remarks = kept_means(session, name, places=several, force=force)
-        return Reference(kept, from_end=several and kept[0].ndim == 2), remarks
+        return kept_means(session, name, places=several, force=force)
     if word != "mean":
         if not isinstance(over, Encoded):
             raise many_against_one()
@@ -95,17 +91,17 @@ def compared_with(
     if isinstance(over, Encoded):
         texts, which = corpus(session)
         averages = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(averages), [f"compared with each neuron's mean over {which}"]
+        return averages, [f"compared with each unit's mean over {which}"]
     texts = [case.ids for case in over]
     averages = yield from means(
         session.opened(), texts, session.home, session.cancel, aligned=True, under=session.state_key()
     )
-    return Reference(averages, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
+    return averages, ["compared with each unit's mean over these prompts, by position"]
 
 
 def kept_means(
     session: Session, name: str, *, places: bool = False, force: bool = False
-) -> tuple[tuple[Tensor, ...], list[str]]:
+) -> tuple[Reference, list[str]]:
     """Saved means, `[width]` for each site, or `[places, width]` with `places` where they have them; and remarks.
 
     Raises:
@@ -119,7 +115,7 @@ def kept_means(
     remarks = [*notes, f"means:{name} are over {saved.about.over}"]
     if saved.about.sha256 and saved.about.under != session.state_key():
         remarks.append(f"other neurons were suppressed, or other edits on, when means:{name} were taken")
-    return saved.by_site(anatomy, places=places), remarks
+    return saved.as_reference(anatomy, places=places), remarks
 
 
 def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from sessions.cancel import Cancel
+from sessions.circuits.attribution import Reference
 from sessions.circuits.findings import LayerMeans
 from sessions.circuits.recording import means as means_of
 from sessions.errors import ArtifactError
@@ -51,7 +52,8 @@ class MeansAbout(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Means of all neurons: by layer `[width]`, and `[places, width]` in `places`, which may be empty.
+    """Means of all neurons: by layer `[width]`, and `[places, width]` in `places`, which may be empty. `heads` and
+    `head_places` are those of the attention heads of each layer with attention; files of earlier versions lack them.
 
     `name`, `model` and `fingerprint` are in the header of a file, not in its body.
     """
@@ -59,6 +61,8 @@ class Means:
     about: MeansAbout
     layers: tuple[Tensor, ...]
     places: tuple[Tensor, ...] = ()
+    heads: tuple[Tensor, ...] = ()
+    head_places: tuple[Tensor, ...] = ()
     name: str = ""
     model: str = ""
     fingerprint: str = ""
@@ -116,25 +120,28 @@ class Means:
                     "build them on this model: means build NAME",
                 )
 
-    def by_site(self, anatomy: Anatomy, *, places: bool = False) -> tuple[Tensor, ...]:
-        """The means of each site, in the order of the layers: `[width]` or, with `places` where they are known,
-        `[places, width]`.
+    def as_reference(self, anatomy: Anatomy, *, places: bool = False) -> Reference:
+        """The means of each site: `[width]` or, with `places` where they are known, `[places, width]`.
 
         Raises:
             ArtifactError: they are of a model of another shape.
         """
         self.check(anatomy)
         chosen = self.places if places and self.places else self.layers
-        return tuple(
+        neurons = tuple(
             values[..., site.offset : site.offset + site.width].contiguous()
             for values, layer in zip(chosen, anatomy.layers, strict=True)
             for site in layer.sites
         )
+        heads = self.head_places if chosen is self.places else self.heads
+        return Reference(neurons, from_end=chosen is self.places, heads=heads)
 
     def packed(self) -> Tensors:
         """Its tensors with their manifest."""
         tensors = {f"layer.{number}.mean": _bytes(values) for number, values in enumerate(self.layers)}
         tensors |= {f"layer.{number}.places": _bytes(values) for number, values in enumerate(self.places)}
+        tensors |= {f"layer.{number}.heads": _bytes(values) for number, values in enumerate(self.heads)}
+        tensors |= {f"layer.{number}.head_places": _bytes(values) for number, values in enumerate(self.head_places)}
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
 
     @classmethod
@@ -150,7 +157,9 @@ class Means:
             raise ArtifactError(f"{source} has no valid manifest of means: {error}") from error
         layers = _numbered(contents.tensors, "mean", 1, source)
         places = _numbered(contents.tensors, "places", 2, source)
-        if not layers or len(contents.tensors) != len(layers) + len(places):
+        heads = _numbered(contents.tensors, "heads", 1, source)
+        head_places = _numbered(contents.tensors, "head_places", 2, source)
+        if not layers or len(contents.tensors) != len(layers) + len(places) + len(heads) + len(head_places):
             raise ArtifactError(f"{source} has tensors that are not the means of layers 0, 1, …")
         pairs = zip(layers, places, strict=False)
         if places and (
@@ -159,7 +168,7 @@ class Means:
             or any(len(layer) != mean.shape[1] or not len(mean) for layer, mean in pairs)
         ):
             raise ArtifactError(f"{source} has means by position that do not fit the means of its layers")
-        return cls(about, layers, places)
+        return cls(about, layers, places, heads, head_places)
 
 
 def taken(
@@ -180,7 +189,7 @@ def taken(
         ModelError: a mixture of experts.
     """
     whole = yield from means_of(opened, texts, home, cancel, under=under, batch=batch)
-    places: tuple[Tensor, ...] = ()
+    places: Reference | None = None
     if by_position:
         places = yield from means_of(opened, texts, home, cancel, aligned=True, under=under, batch=batch)
     counted = [len(ids) - 1 for ids in texts if len(ids) > 1]
@@ -191,7 +200,13 @@ def taken(
         sha256=sha256(repr([list(ids) for ids in texts]).encode()).hexdigest(),
         under=under,
     )
-    return Means(about, by_layer(opened.anatomy, whole), by_layer(opened.anatomy, places) if by_position else ())
+    return Means(
+        about,
+        by_layer(opened.anatomy, whole.activations),
+        () if places is None else by_layer(opened.anatomy, places.activations),
+        whole.heads,
+        () if places is None else places.heads,
+    )
 
 
 def by_layer(anatomy: Anatomy, sites: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

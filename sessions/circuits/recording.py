@@ -1,4 +1,4 @@
-"""Recording: activations of neurons in a text, and their means over texts; the references of attribution.
+"""Recording: activations of neurons and heads in a text, and their means over texts; the references of attribution.
 
 A mean is taken over all positions of all texts but the first of each, an attention sink with activations like no other
 position's. Means are cached in the home folder, by the model's fingerprint, the texts, and what was suppressed.
@@ -26,12 +26,17 @@ from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.sites import HeadSite, Site
 from sessions.model.tokens import last_positions
+from sessions.model.units import NEURONS, Kind
+
+#: Units whose activations are recorded; a reference of them can hold any circuit.
+RECORDED: tuple[Kind, ...] = ("neuron", "head")
 
 
 @torch.inference_mode()
 def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel | None = None) -> Reference:
-    """The activations of all neurons in a text, as the reference of a text of `length` tokens.
+    """The activations of all neurons and heads in a text, as the reference of a text of `length` tokens.
 
     The two are aligned at their ends. Where the recorded text is shorter, the positions before it have no reference
     (NaN) and count as unchanged.
@@ -39,10 +44,11 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
     Raises:
         ModelError: a mixture of experts, whose active neurons differ from text to text.
     """
-    neurons, embedded = _read(opened, [ids], cancel)
+    read = _read(opened, [ids], cancel)
     return Reference(
-        tuple(_aligned(layer[0], length) for layer in neurons),
-        tuple(_aligned(stream[0], length)[None] for stream in embedded),
+        tuple(_aligned(layer[0], length) for layer in read.activations),
+        tuple(_aligned(stream[0], length)[None] for stream in read.embedded),
+        heads=tuple(_aligned(layer[0], length) for layer in read.heads),
     )
 
 
@@ -61,8 +67,8 @@ def means(
     aligned: bool = False,
     under: str = "",
     batch: int = LARGEST_BATCH,
-) -> Steps[tuple[Tensor, ...]]:
-    """Mean activation of every neuron, `[width]` for each site in float32; read from the cache where it has them.
+) -> Steps[Reference]:
+    """Mean activation of every neuron and head, `[width]` for each site in float32; from the cache where it has them.
 
     Args:
         texts: ids of each text.
@@ -77,6 +83,7 @@ def means(
         ModelError: a mixture of experts.
     """
     path = home / "means" / f"{_key(opened.info.fingerprint, texts, aligned, under)}.safetensors"
+    sites = [site for _, site in opened.anatomy.unit_sites(RECORDED)]
     known = _kept(path, opened.anatomy, aligned)
     if known is not None:
         return known
@@ -85,7 +92,7 @@ def means(
         raise UsageError("there is no text to take means over", "every text needs at least two tokens")
     lengths = [len(ids) for ids in texts]
     places = max(lengths) - 1 if aligned else 1
-    sums = [torch.zeros(places, site.width) for layer in opened.anatomy.layers for site in layer.sites]
+    sums = [torch.zeros(places, site.width) for site in sites]
     counts = torch.zeros(places)
     done = 0
     for rows in batches(lengths, batch):
@@ -93,7 +100,7 @@ def means(
         place = _places([lengths[row] for row in rows], places if aligned else None)
         counts += torch.bincount(place[place >= 0], minlength=places)
         with torch.inference_mode():
-            read = _read(opened, [texts[row] for row in rows], cancel)[0]
+            read = _read(opened, [texts[row] for row in rows], cancel).by_site(opened.anatomy, _kinds(opened.anatomy))
         if not all(bool(values.isfinite().all()) for values in read):
             raise not_finite(opened, [texts[row] for row in rows], "a mean")
         for total, values in zip(sums, read, strict=True):
@@ -101,9 +108,15 @@ def means(
         done += len(rows)
     averages = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
     averages = averages if aligned else tuple(mean[0] for mean in averages)
+    heads = [isinstance(site, HeadSite) for site in sites]
+    known = Reference(
+        tuple(mean for mean, head in zip(averages, heads, strict=True) if not head),
+        from_end=aligned,
+        heads=tuple(mean for mean, head in zip(averages, heads, strict=True) if head),
+    )
     with suppress(ArtifactError):  # a cache that cannot be written only costs time
-        write_file(path, save({str(number): mean for number, mean in enumerate(averages)}), force=True, what="means")
-    return averages
+        write_file(path, save(_named(known)), force=True, what="means")
+    return known
 
 
 def _places(lengths: Sequence[int], places: int | None) -> Tensor:
@@ -126,31 +139,45 @@ def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool, under:
     return f"{fingerprint[:16]}-{sha256(ids.encode()).hexdigest()[:16]}{'-aligned' if aligned else ''}"
 
 
-def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | None:
+def _named(means: Reference) -> dict[str, Tensor]:
+    """The means by their names in a file."""
+    neurons = {str(number): mean for number, mean in enumerate(means.activations)}
+    return neurons | {f"heads.{number}": mean for number, mean in enumerate(means.heads)}
+
+
+def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> Reference | None:
     """The means in a file; None where it has none for these sites."""
-    widths = [site.width for layer in anatomy.layers for site in layer.sites]
     with suppress(OSError, SafetensorError, ArtifactError):
         tensors = load_file(check_regular(path))
-        averages = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
-        if [tuple(mean.shape[aligned:]) for mean in averages] == [(width,) for width in widths]:
-            return averages
+
+        def those(prefix: str, kind: Kind) -> tuple[Tensor, ...]:
+            widths = [site.width for _, site in anatomy.unit_sites((kind,))]
+            means = tuple(tensors[name] for number in range(len(widths)) if (name := f"{prefix}{number}") in tensors)
+            if [tuple(mean.shape[aligned:]) for mean in means] != [(width,) for width in widths]:
+                raise ArtifactError("the file has means of other sites")
+            return means
+
+        return Reference(those("", "neuron"), from_end=aligned, heads=those("heads.", "head"))
     return None
 
 
-def _read(
-    opened: OpenModel, texts: Sequence[Sequence[int]], cancel: Cancel | None
-) -> tuple[list[Tensor], list[Tensor]]:
+def _kinds(anatomy: Anatomy) -> tuple[Kind, ...]:
+    """The kinds of units that are recorded on a model."""
+    return RECORDED if any(anatomy.head_counts) else NEURONS
+
+
+def _read(opened: OpenModel, texts: Sequence[Sequence[int]], cancel: Cancel | None) -> Reference:
     """Activations of each site, `[texts, seq, width]`, and the output of each embedding, `[texts, seq, d]`, in texts
     padded on the right."""
     anatomy = opened.anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
     shape = len(texts), max(map(len, texts))
-    neurons: list[Tensor] = []
+    neurons: dict[int, Tensor] = {}
     embedded: list[Tensor] = []
 
-    def keep(into: list[Tensor]) -> Change:
+    def keep(site: Site) -> Change:
         def record(values: Tensor, _: object) -> Tensor:
-            into.append(values.reshape(*shape, -1))
+            neurons[id(site)] = values.reshape(*shape, -1)
             return values
 
         return record
@@ -159,8 +186,12 @@ def _read(
         embedded.append(output)
         return output
 
-    hooks = [on_neurons(site, keep(neurons)) for layer in anatomy.layers for site in layer.sites]
+    sites = [site for _, site in anatomy.unit_sites(RECORDED)]
+    hooks = [on_neurons(site, keep(site)) for site in sites]
     hooks += [after(embedding, keep_embedding) for embedding in anatomy.embeddings]
     with watched(anatomy, cancel), padded_rows(opened, texts) as ids, together(hooks):
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
-    return neurons, embedded
+    heads = tuple(neurons[id(site)] for site in sites if isinstance(site, HeadSite))
+    return Reference(
+        tuple(neurons[id(site)] for site in sites if not isinstance(site, HeadSite)), tuple(embedded), heads=heads
+    )

@@ -19,7 +19,7 @@ from sessions.model.opening import OpenModel
 
 @dataclass(frozen=True)
 class Drawn:
-    """Activations of all neurons at one position of one text, `[width]` for each site."""
+    """Activations of all neurons and heads at one position of one text, `[width]` for each site."""
 
     values: Reference
     text: int
@@ -38,4 +38,5 @@ def drawn(opened: OpenModel, texts: Sequence[Sequence[int]], seed: int, cancel: 
         raise UsageError("there is no text to draw from", "every text needs at least two tokens")
     text, position = random.Random(seed).choice(places)
     read = recorded(opened, texts[text], len(texts[text]), cancel)
-    return Drawn(Reference(tuple(activation[position] for activation in read.activations)), text, position)
+    neurons, heads = (tuple(values[position] for values in side) for side in (read.activations, read.heads))
+    return Drawn(Reference(neurons, heads=heads), text, position)

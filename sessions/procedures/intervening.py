@@ -52,19 +52,17 @@ def ablation_reference(
     session: Session, held: str, over: Path | Key | None, force: bool
 ) -> Steps[tuple[Reference, list[str]]]:
     """Means, or one state of the neurons, and a remark on where they are from."""
-    from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
     from sessions.comparisons.ablation_values import drawn
 
     if isinstance(over, Key):
         if held != "mean":
             raise UsageError(f"--resample takes a position of a text, and {over} are means", "name a file of prompts")
-        kept, notes = kept_means(session, over.name, force=force)
-        return Reference(kept), notes
+        return kept_means(session, over.name, force=force)
     texts, which = corpus(session, over)
     if held == "mean":
         averages = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(averages), [f"held at means over {which}"]
+        return averages, [f"held at means over {which}"]
     place = drawn(session.opened(), texts, session.settings.rng, session.cancel)
     return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
 

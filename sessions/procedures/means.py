@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessions.errors import UsageError
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.results import MeansShown, NeuronMean
 from sessions.session import Session
 
@@ -14,7 +14,8 @@ def means_shown(session: Session, *, name: str, selection: str | None, rows: int
     count, about = rows or session.settings.rows, means.about
     neurons = means.strongest(count)
     if selection is not None:
-        chosen = dict.fromkeys(neuron.site for neuron in session.select(selection).neurons)
+        units = only_neurons(session.select(selection).neurons, "means show")
+        chosen = dict.fromkeys(neuron.site for neuron in units)
         for layer, index in chosen:
             if layer >= len(means.layers) or index >= len(means.layers[layer]):
                 raise UsageError(f"means '{name}' do not cover L{layer}/N{index}", "they are of another model")

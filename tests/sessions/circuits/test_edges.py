@@ -32,7 +32,7 @@ from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.sites import ExpertSite
 from sessions.model.target import Target
-from sessions.model.units import Unit
+from sessions.model.units import Place, Unit
 from sessions.texts.prompt_files import PromptRecord
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge
@@ -341,7 +341,7 @@ def test_a_circuit_without_one_prompt_and_target_has_no_edges(circuit: Circuit, 
 # ---- what is read off them
 
 
-A, B, C, D = (0, 1, 2), (1, 5, 2), (2, 7, 3), (2, 8, 3)
+A, B, C, D = Place(0, 1, 2), Place(1, 5, 2), Place(2, 7, 3), Place(2, 8, 3)
 FLOW = gathered(
     [A, B, C, D],
     [B, C, D, None],
