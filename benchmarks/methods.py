@@ -84,14 +84,14 @@ class Task:
     name: str
     found_on: tuple[Case, ...]
     others: tuple[Case, ...]
-    flat: tuple[Tensor, ...]
-    aligned: tuple[Tensor, ...]
+    flat: Reference
+    aligned: Reference
 
     def reference(self, word: str) -> Reference | None:
         """The reference for prompts."""
         if word == ZERO:
             return None
-        return Reference(self.flat) if word == FLAT else Reference(self.aligned, from_end=True)
+        return self.flat if word == FLAT else self.aligned
 
 
 def main() -> None:
@@ -297,8 +297,8 @@ def _places(anatomy: Anatomy, flat: Tensor, attribution: Attribution) -> Iterato
 
 
 def at(anatomy: Anatomy, attribution: Attribution, neuron: Unit) -> float:
-    number, local = place_of(anatomy, neuron)
-    return float(attribution.sites[number].relevance[neuron.position or 0, local])
+    place = place_of(anatomy, neuron)
+    return float(attribution.sites[place.site].relevance[neuron.position or 0, place.first])
 
 
 if __name__ == "__main__":

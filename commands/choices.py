@@ -131,6 +131,16 @@ class MethodWord(OneOf):
 METHOD = MethodWord()
 
 
+UNITS = OneOf(
+    "units",
+    {
+        "neurons": "the neurons of the MLPs",
+        "heads": "attention heads",
+        "neurons,heads": "both, in one account",
+    },
+)
+
+
 AGGREGATE = OneOf(
     "aggregate",
     {

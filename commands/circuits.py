@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from commands.attributing import ManyPrompts, MethodOptions
+from commands.choices import UNITS
 from commands.fields import Batch
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
@@ -13,10 +15,12 @@ from commands.words import Real, RowsWord, SelectionWord, TokenWord, Whole
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.model.units import Kind
 from sessions.procedures.circuits import (
     agreed,
     check_positions,
     choice_of,
+    hidden_by_frozen,
     measured,
     narrowed,
     range_of,
@@ -84,10 +88,12 @@ class OnePrompt(Options, frozen=True):
         return question, notes + more
 
 
-class WhichNeurons(Options, frozen=True):
-    """Which neurons may be in the circuit."""
+class WhichUnits(Options, frozen=True):
+    """Which units may be in the circuit."""
 
-    group = "Which neurons"
+    group = "Which units"
+
+    units: Annotated[str, Opt(UNITS, "neurons, attention heads, or both")] = "neurons"
 
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
     at: Annotated[
@@ -101,11 +107,15 @@ class WhichNeurons(Options, frozen=True):
         """Raise `ModelError` for layers that the model lacks, before anything long begins."""
         range_of(session, self.layers)
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return tuple(kind for kind in ("neuron", "head") if f"{kind}s" in self.units.split(","))
+
     def scope(self, session: Session) -> Steps[tuple[Scope, list[str]]]:
-        """These neurons, and a remark where universal ones are left out."""
+        """These units, and a remark where universal ones are left out."""
         from sessions.circuits.discovery import Scope
 
-        without = () if self.keep_universal else (yield from session.universal())
+        without = () if self.keep_universal or "neuron" not in self.kinds else (yield from session.universal())
         scope = Scope(
             layers=range_of(session, self.layers),
             positions=None if self.at is None else range(self.at[0], self.at[1] + 1),
@@ -136,15 +146,20 @@ class WhichNeurons(Options, frozen=True):
         "discover --prompts keys.jsonl --top 200",
         'discover " Austin, Texas" --sequence --cumulative 0.9',
         'discover " Austin" --method ig --reference mean --layers 9-26',
+        "discover --units neurons,heads --top 50",
     ),
 )
 class Discover(Request, frozen=True):
-    """Find the neurons that carry the next token.
+    """Find the neurons and heads that carry the next token.
 
     One forward and one backward pass attribute the target to every neuron at every position by layer-wise relevance
     propagation; the strongest become the session's circuit. Attributions are in logits. With frozen attention they
     sum to the whole target, and the circuit reports how closely. They are estimates, so the exact effect of each
-    neuron found is measured too, as by verify.
+    neuron found is measured too, as by verify. Frozen attention hides what passes through attention patterns: the
+    result says how much that is, by ablating the whole circuit with patterns free and with patterns held.
+
+    --units heads attributes the target to attention heads, --units neurons,heads to both in one account. Where a head
+    looks is not part of its attribution; attention L5/H3 shows it.
 
     Other methods: atp is activation × gradient; ig averages the gradient along the way from the reference to the
     prompt. With --reference mean, or a prompt with another answer, only the difference from that reference counts.
@@ -162,7 +177,7 @@ class Discover(Request, frozen=True):
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
-    which: WhichNeurons = WhichNeurons()
+    which: WhichUnits = WhichUnits()
     how: MethodOptions = MethodOptions()
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
@@ -193,8 +208,15 @@ class Discover(Request, frozen=True):
             verified, _ = yield from measured(session, circuit, circuit.neurons, way.reference, self.batch, cases)
             effects = {neuron.place: neuron.effect for neuron in verified}
             circuit, agreement = circuit.with_effects(effects, way.compared), agreed(verified)
+        patterns = None if self.no_verify or cases else hidden_by_frozen(session, circuit, way.reference)
         circuit, notes = session.use_circuit(circuit), (*notes, *discovery.notes)
-        return Discovered(circuit=circuit, candidates=discovery.candidates, agreement=agreement, notes=notes)
+        return Discovered(
+            circuit=circuit,
+            candidates=discovery.candidates,
+            agreement=agreement,
+            patterns=patterns,
+            notes=notes,
+        )
 
     def _on_many(
         self, session: Session
@@ -207,6 +229,7 @@ class Discover(Request, frozen=True):
         self.which.check_layers(session)
         cases, notes = yield from self.many.cases(session, self.how.method, given, self.batch)
         way, remarks = yield from self.how.way(session, cases, usual_reference(session, len(cases)), force=self.force)
+        way = replace(way, kinds=self.which.kinds)
         scope, left_out = yield from self.which.scope(session)
         discovery = yield from multi_prompt.discover(
             session.opened(),
@@ -229,10 +252,11 @@ class Discover(Request, frozen=True):
         self.which.check_layers(session)
         encoded = session.encoded()
         check_positions(self.which.at, len(encoded.ids))
-        if not method.estimates and self.which.layers is None:
+        if not method.estimates and self.which.layers is None and "neuron" in self.which.kinds:
             raise too_many_neurons(session, method.name, self.which.at, len(encoded.ids))
         way, remarks = yield from self.how.way(session, encoded, "zero", force=self.force)
         question, notes = self.one.question(session, self.target)
+        way = replace(way, kinds=self.which.kinds)
         scope, left_out = yield from self.which.scope(session)
         discovery = yield from discovering(
             session.opened(),

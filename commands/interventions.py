@@ -18,7 +18,7 @@ from commands.words import Gain, NumberWord, SelectionWord, Word
 from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.intervention import Constant, Intervention, refuse_overlaps, without_suppressed
+from sessions.interventions.intervention import Intervention, UnitConstant, refuse_overlaps, without_suppressed
 from sessions.procedures.intervening import (
     UNTOUCHED,
     ActivationChange,
@@ -239,7 +239,7 @@ def changed(session: Session, call: InterventionVerb) -> Steps[ActivationChange]
     where = call.limits.where(session, encoded)
     name, multiplier, constant = call.arm()
     neurons = selection.spread(at)
-    constants: tuple[Constant, ...] = ()
+    constants: tuple[UnitConstant, ...] = ()
     notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     reference, more = yield from call.held_at(session)
     notes += more

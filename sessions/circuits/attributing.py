@@ -1,4 +1,4 @@
-"""`attribute`: the relevance of every neuron for a measure on a prompt, by any of the methods."""
+"""`attribute`: the relevance of every unit for a measure on a prompt, by any of the methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sessions.cancel import Cancel
 from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference
 from sessions.circuits.methods import DEFAULT, named
 from sessions.circuits.passes import Pass
+from sessions.model.info import HEADS
 from sessions.model.parts import Anatomy
+from sessions.model.units import NEURONS, Kind
 
 
 def attribute(
@@ -26,9 +28,10 @@ def attribute(
     steps: int = STEPS,
     kept: int = 1,
     lengths: Sequence[int] | None = None,
+    kinds: tuple[Kind, ...] = NEURONS,
     cancel: Cancel | None = None,
 ) -> Attribution:
-    """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
+    """Relevance of every unit of these kinds for `measure` of the logits at the last `kept` positions.
 
     Args:
         ids: one prompt, `[1, seq]`, on any device; with `lengths`, many, `[prompts, seq]`, padded on the right.
@@ -37,6 +40,7 @@ def attribute(
         attention: how relevance passes attention (see `rules`).
         reference: what neurons are compared with; zero by default.
         steps: number of passes, for methods that take several.
+        kinds: units to attribute: neurons, heads or both.
         lengths: the number of tokens of each of many prompts, whose target is read at its last token.
 
     Raises:
@@ -47,6 +51,20 @@ def attribute(
     """
     chosen = named(method)
     chosen.check_model(anatomy, reference)
+    if "head" in kinds:
+        anatomy.require(HEADS)
     return chosen.attribute(
-        Pass(model, anatomy, ids, measure, attention, reference, steps=steps, kept=kept, lengths=lengths, cancel=cancel)
+        Pass(
+            model,
+            anatomy,
+            ids,
+            measure,
+            attention,
+            reference,
+            steps=steps,
+            kept=kept,
+            lengths=lengths,
+            cancel=cancel,
+            kinds=kinds,
+        )
     )

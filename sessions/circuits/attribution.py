@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from sessions.errors import ModelError, UsageError
-from sessions.interventions.intervention import Constant
+from sessions.interventions.intervention import UnitConstant
 from sessions.model.parts import Anatomy
 from sessions.model.sites import HeadSite
 from sessions.model.units import NEURONS, Kind, Unit
@@ -129,7 +129,7 @@ class Reference:
         sides = {True: iter(self.heads), False: iter(self.activations)}
         return tuple(next(sides[isinstance(site, HeadSite)]) for _, site in anatomy.unit_sites(kinds))
 
-    def at(self, anatomy: Anatomy, unit: Unit) -> Constant:
+    def at(self, anatomy: Anatomy, unit: Unit) -> UnitConstant:
         """The reference activation of a unit: at its position, or the mean over positions; NaN where unknown."""
         place = place_of(anatomy, unit, (unit.kind,))
         sites = self.heads if unit.kind == "head" else self.activations

@@ -28,6 +28,7 @@ from sessions.model.logits import value
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 from sessions.model.tokens import token_text
+from sessions.model.units import NEURONS, Kind
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,15 @@ class Scope:
 
 @dataclass(frozen=True)
 class AttributionOptions:
-    """How attributions are made (see `attributing.attribute`); `compared` names the reference in a word."""
+    """How attributions are made (see `attributing.attribute`); `compared` names the reference in a word, `kinds` the
+    units that are attributed."""
 
     method: str = DEFAULT
     attention: str = "frozen"
     reference: Reference | None = None
     compared: str = "zero"
     steps: int = STEPS
+    kinds: tuple[Kind, ...] = NEURONS
 
     @property
     def described(self) -> str:
@@ -217,6 +220,7 @@ def _asked(
             reference=how.reference,
             steps=how.steps,
             kept=len(question.tokens) if question.sequence else 1,
+            kinds=how.kinds,
             cancel=cancel,
         )
     return _Asked(opened, encoded, ids, measure, attribution, how)

@@ -16,14 +16,18 @@ like no other position's, so no mean fits it.
 2. A row of a batch is a prompt with one of these circuits kept, or removed. Rows are padded on the right.
 3. A hook at every down projection ablates the neurons. Only the logits of the targets' tokens are computed.
 
-The control is a ranking of random neurons, each from the same layer as one of the circuit's: neurons of some layers
-matter more than others, and a circuit should do better than its layers alone.
+A circuit may hold attention heads, as those of Wang et al. and of MIB (Mueller et al. 2025) do. The units that are held
+are those of the kinds that the circuit has: of a circuit of heads all other heads, of a mixed one all other heads and
+neurons.
+
+The control is a ranking of random units of the same kind, each from the same layer as one of the circuit's: units of
+some layers matter more than others, and a circuit should do better than its layers alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +35,7 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import place_of, refuse_experts
+from sessions.circuits.attribution import Reference, place_of, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.mean_effects import differences
 from sessions.events import Progress, Steps
@@ -40,8 +44,9 @@ from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.sites import Site
 from sessions.model.tokens import last_positions
-from sessions.model.units import Place, Unit
+from sessions.model.units import NEURONS, Kind, Place, Unit
 
 Ranking = Sequence[Unit]
 """Distinct neurons, the most important first. Either all have positions, counted from the end of a prompt, or none."""
@@ -86,7 +91,7 @@ def faithfulness(
     cases: Sequence[Case],
     ranking: Ranking,
     sizes: Sequence[int],
-    constants: Sequence[Tensor],
+    constants: Reference | None,
     *,
     controls: int = 0,
     seed: int = 0,
@@ -96,7 +101,7 @@ def faithfulness(
     """Faithfulness and completeness of a ranking's first neurons, for each size.
 
     Args:
-        held: the values that neurons are held at, as in `targets`.
+        constants: the values that units are held at, as in `targets`.
         controls: how many random rankings to draw, from `seed`.
 
     Raises: as `targets`.
@@ -155,13 +160,14 @@ def _from_end(neuron: Unit, length: int) -> Unit:
 def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Unit, ...]:
     """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
-    left: dict[tuple[int, int | None], list[int]] = {}
+    counts = {"neuron": anatomy.widths, "head": anatomy.head_counts, "expert": anatomy.expert_counts}
+    left: dict[Place, list[int]] = {}
     others = []
-    for neuron in ranking:
-        where = neuron.layer, neuron.position
+    for unit in ranking:
+        where = unit.place._replace(number=0)
         if where not in left:
-            left[where] = torch.randperm(anatomy.widths[neuron.layer], generator=generator).tolist()
-        others.append(Unit(neuron.layer, left[where].pop(), neuron.position))
+            left[where] = torch.randperm(counts[unit.kind][unit.layer], generator=generator).tolist()
+        others.append(Unit(unit.layer, left[where].pop(), unit.position, kind=unit.kind))
     return tuple(others)
 
 
@@ -170,7 +176,7 @@ def targets(
     cases: Sequence[Case],
     rankings: Sequence[Ranking],
     runs: Sequence[AblationRun],
-    constants: Sequence[Tensor],
+    constants: Reference | None,
     *,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -179,8 +185,8 @@ def targets(
 
     Args:
         rankings: the rankings that `run.ranking` indexes; all with positions, or all without.
-        held: the values of held neurons, for each site in the order of the layers: `[width]`, or `[positions, width]`
-            with the last position last. Positions further back than the first row take the first row.
+        constants: the values of held units, without positions or with ones counted from the end; None for zero.
+            Positions further back than the first row take the first row.
         batch: tokens computed at once, padding included.
 
     Raises:
@@ -188,8 +194,13 @@ def targets(
         ModelError: a mixture of experts, whose neurons have no means; or a target's value is not finite.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    refuse_experts(opened.anatomy, "faithfulness")
-    tables = _tables(opened.anatomy, rankings)
+    anatomy = opened.anatomy
+    refuse_experts(anatomy, "faithfulness")
+    kinds = kinds_of(rankings)
+    sites = [site for _, site in anatomy.unit_sites(kinds)]
+    zeros = tuple(torch.zeros(site.width) for site in sites)
+    held = zeros if constants is None else constants.by_site(anatomy, kinds)
+    pieces = [HeldSite(*piece) for piece in zip(sites, _tables(anatomy, rankings, kinds), held, strict=True)]
     sums = [0.0] * len(runs)
     done, total = 0, len(runs) * len(cases)
     for removed in (False, True):
@@ -204,7 +215,7 @@ def targets(
             part = [pairs[row] for row in rows]
             stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
             with watched(opened.anatomy, cancel):
-                values = stack.values(opened, tables, constants)
+                values = stack.values(opened, pieces)
             for (run, _), value in zip(part, values, strict=True):
                 sums[run] += value
             done += len(part)
@@ -213,7 +224,7 @@ def targets(
 
 @dataclass(frozen=True)
 class _Table:
-    """The neurons of one site that are in any ranking: their numbers `columns` `[n]`, and the rank of each in each
+    """The units of one site that are in any ranking: their coordinates `columns` `[n]`, and the rank of each in each
     ranking, `[rankings, positions, n]` with the last position last; the rank of an unranked neuron is larger than any
     size. Neurons without positions have one position for all: `everywhere`."""
 
@@ -222,17 +233,34 @@ class _Table:
     everywhere: bool
 
 
-def _tables(anatomy: Anatomy, rankings: Sequence[Ranking]) -> list[_Table | None]:
+@dataclass(frozen=True)
+class HeldSite:
+    """A site, the table of its ranked units, and the values that the others are held at, `[width]` or
+    `[positions, width]`."""
+
+    site: Site
+    table: _Table | None
+    constants: Tensor
+
+
+def kinds_of(rankings: Sequence[Ranking]) -> tuple[Kind, ...]:
+    """The kinds of units in some rankings: what is held where a circuit is kept are the other units of these kinds."""
+    present = {unit.kind for ranking in rankings for unit in ranking}
+    return tuple(kind for kind in ("neuron", "head", "expert") if kind in present) or NEURONS
+
+
+def _tables(anatomy: Anatomy, rankings: Sequence[Ranking], kinds: Collection[Kind]) -> list[_Table | None]:
     """A table for each site; None for those without a neuron."""
     entries: dict[int, list[tuple[int, int, int, int]]] = {}
     furthest, everywhere = -1, True
     for which, ranking in enumerate(rankings):
         for rank, neuron in enumerate(ranking):
-            number, local = place_of(anatomy, neuron)
+            place = place_of(anatomy, neuron, kinds)
             position = -1 if neuron.position is None else neuron.position
             furthest, everywhere = min(furthest, position), everywhere and neuron.position is None
-            entries.setdefault(number, []).append((which, position, local, rank))
-    sites = sum(len(layer.sites) for layer in anatomy.layers)
+            columns = range(place.first, place.first + place.width)
+            entries.setdefault(place.site, []).extend((which, position, column, rank) for column in columns)
+    sites = len(anatomy.unit_sites(kinds))
     shape = len(rankings), -furthest
     return [_table(entries[site], shape, everywhere) if site in entries else None for site in range(sites)]
 
@@ -255,12 +283,10 @@ class _Stack:
     removed: bool
 
     @torch.inference_mode()
-    def values(self, opened: OpenModel, tables: Sequence[_Table | None], constants: Sequence[Tensor]) -> list[float]:
+    def values(self, opened: OpenModel, pieces: Sequence[HeldSite]) -> list[float]:
         """The target of each row."""
         anatomy = opened.anatomy
-        sites = [site for layer in anatomy.layers for site in layer.sites]
-        changes = map(self._change, tables, constants)
-        hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
+        hooks = [on_neurons(piece.site, self._change(piece.table, piece.constants)) for piece in pieces]
         texts = [case.ids for case in self.cases]
         lengths = [len(text) for text in texts]
         wanted = torch.tensor([case.wanted for case in self.cases])

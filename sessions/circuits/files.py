@@ -220,7 +220,7 @@ def _text(fields: dict[str, Any], name: str, source: str) -> str:
 def _key(neuron: Unit, circuit: Circuit) -> str:
     if neuron.kind != "neuron":
         raise ArtifactError(
-            f"{neuron} is no neuron, and the reference format has neurons only", "export as json or csv"
+            f"{neuron} is a {neuron.kind}: the reference format has neurons only", "export as json or csv"
         )
     position = -1 if neuron.position is None else neuron.position
     if neuron.position is not None and position < 0:

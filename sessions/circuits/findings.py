@@ -1,4 +1,4 @@
-"""Values of neurons in a prompt or over many texts, as plain data without torch."""
+"""What is found of units in a prompt or over many texts, as plain data without torch."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ class LayerMeans(Struct, frozen=True, kw_only=True):
     size: float
     strongest: Unit
     mean: float
+
+
+class PatternEffect(Struct, frozen=True, kw_only=True):
+    """The exact effect of ablating a whole circuit: as it is, and with all attention patterns as they were before."""
+
+    free: float
+    frozen: float
+
+    @property
+    def through_patterns(self) -> float:
+        return self.free - self.frozen

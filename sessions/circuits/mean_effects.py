@@ -22,7 +22,7 @@ from sessions.circuits.cases import Case
 from sessions.circuits.verification import ExactEffects, affordable, finite, stacked
 from sessions.events import Progress, Steps
 from sessions.interventions.hooking import intervening
-from sessions.interventions.intervention import Intervention
+from sessions.interventions.intervention import Intervention, UnitConstant
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens
@@ -38,7 +38,7 @@ def mean_effects(
     cases: Sequence[Case],
     neurons: Sequence[Unit],
     *,
-    values: Sequence[float] | None = None,
+    values: Sequence[UnitConstant] | None = None,
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[ExactEffects]:
@@ -54,7 +54,7 @@ def mean_effects(
         NotFinite: a target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    constants = (0.0,) * len(neurons) if values is None else tuple(values)
+    constants: tuple[UnitConstant, ...] = (0.0,) * len(neurons) if values is None else tuple(values)
     most, anatomy = batch or affordable(opened), opened.anatomy
     sums, total, done = [0.0] * len(neurons), 0.0, 0
     with watched(anatomy, cancel):

@@ -40,9 +40,9 @@ from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
-from sessions.model.sites import Site
+from sessions.model.sites import HeadSite, Site
 from sessions.model.target import Target
-from sessions.model.units import Unit
+from sessions.model.units import NEURONS, Kind, Unit
 
 Aggregate = Literal["magnitude", "mean", "max", "share"]
 #: Aggregates that only rank neurons; the attribution shown is the mean.
@@ -181,7 +181,7 @@ def attribute_prompts(
     cancel: Cancel | None = None,
 ) -> Steps[Aggregated]:
     """Attribute the targets of all prompts. Arguments and errors as in `discover`."""
-    gathered = Aggregated(opened.anatomy, cases, scope or Scope(), gathering or Aggregation())
+    gathered = Aggregated(opened.anatomy, cases, scope or Scope(), gathering or Aggregation(), how.kinds)
     done = 0
     for rows in batches([len(case.ids) for case in cases], batch):
         yield Progress("attributing", done, len(cases), "prompts")
@@ -214,6 +214,7 @@ def _attributed(
             reference=how.reference,
             steps=how.steps,
             lengths=[len(text) for text in texts],
+            kinds=how.kinds,
             cancel=cancel,
         )
 
@@ -224,15 +225,21 @@ class Aggregated:
     There is one place or, where positions are aligned, one for each position that all prompts have, the last one last.
     """
 
-    def __init__(self, anatomy: Anatomy, cases: Sequence[Case], scope: Scope, gathering: Aggregation) -> None:
-        self._anatomy, self._scope, self._gathering = anatomy, scope, gathering
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        cases: Sequence[Case],
+        scope: Scope,
+        gathering: Aggregation,
+        kinds: tuple[Kind, ...] = NEURONS,
+    ) -> None:
+        self._anatomy, self._scope, self._gathering, self._kinds = anatomy, scope, gathering, kinds
         self._places = 1
         if gathering.aligned:
             self._places = min(len(case.ids) for case in cases) - (0 in scope.without_positions)
             if not self._places:
                 raise UsageError("a prompt has no token but its first", "leave it out, or --keep-bos")
-        layers = enumerate(anatomy.layers)
-        self._sums = [_Sums(number, site, self._places) for number, layer in layers for site in layer.sites]
+        self._sums = [_Sums(layer, site, self._places) for layer, site in anatomy.unit_sites(kinds)]
         self._prompts = 0
         self._inputs: list[float | None] = []
         self._outputs: list[float | None] = []
@@ -273,8 +280,8 @@ class Aggregated:
 
     def mean_of(self, neuron: Unit) -> float:
         """Mean attribution of a neuron, at its position counted from the end."""
-        number, local = place_of(self._anatomy, neuron)
-        return float(self._sums[number].total[neuron.position or -1, local]) / self._prompts
+        sums = self._sums[place_of(self._anatomy, neuron, self._kinds).site]
+        return float(sums.total[neuron.position or -1, neuron.index - sums.offset]) / self._prompts
 
     def candidates(self, by: Aggregate) -> Candidates:
         """The candidates by one of the aggregates, which takes the place of relevance."""
@@ -303,8 +310,10 @@ class _Sums:
     attribution, the count of prompts that reach the threshold, and the mean activation."""
 
     def __init__(self, layer: int, of: Site, places: int) -> None:
-        self._layer, self._of, self._places = layer, of, places
-        self.total = self.size = self.largest = self.count = self._activation = torch.zeros(places, of.width)
+        self._layer, self._places, self.offset = layer, places, of.offset
+        self._kind: Kind = "head" if isinstance(of, HeadSite) else "neuron"
+        self._width = of.n_heads if isinstance(of, HeadSite) else of.width
+        self.total = self.size = self.largest = self.count = self._activation = torch.zeros(places, self._width)
         self._seen = torch.zeros(places, 1)
 
     def add(self, site: SiteRelevance, place: Tensor, lengths: Tensor, least: Tensor, gathering: Aggregation) -> None:
@@ -333,14 +342,15 @@ class _Sums:
         """Values in place of relevance, with a row for each place and positions counted from the end."""
         rows = torch.arange(-self._places, 0, device=values.device)
         mean = self._activation / self._seen.clamp(min=1)
-        return SiteRelevance(self._layer, values.clone(), mean, rows, torch.full_like(rows, self._of.offset))
+        offsets = torch.full_like(rows, self.offset)
+        return SiteRelevance(self._layer, values.clone(), mean, rows, offsets, kind=self._kind)
 
     def _spread(self, site: SiteRelevance, values: Tensor, place: Tensor, prompts: int) -> Tensor:
         """Rows summed by prompt, or over all where `prompts` is 1, and place: `[prompts, places, width]`."""
         assert site.prompts is not None
-        kept, block = place >= 0, (site.offsets - self._of.offset) // values.shape[1]
-        blocks = self._of.width // values.shape[1]
+        kept, block = place >= 0, (site.offsets - self.offset) // values.shape[1]
+        blocks = self._width // values.shape[1]
         prompt = site.prompts if prompts > 1 else torch.zeros_like(site.prompts)
         row = ((prompt * self._places + place) * blocks + block)[kept]
         spread = values.new_zeros(prompts * self._places * blocks, values.shape[1]).index_add_(0, row, values[kept])
-        return spread.view(prompts, self._places, self._of.width)
+        return spread.view(prompts, self._places, self._width)

@@ -1,8 +1,9 @@
-"""Passes: one forward pass that records the neurons, and one backward pass that gives their gradients.
+"""Passes: one forward pass that records the units, and one backward pass that gives their gradients.
 
 1. Embedding outputs are made the leaves of the graph; no parameter requires a gradient.
 2. At each down projection the incoming activations h are recorded; in the linear network, where h is a product of gate
-   and up, they are recorded after the half rule.
+   and up, they are recorded after the half rule. Where heads are asked for, so are the inputs of the attentions'
+   output projections.
 3. The target is computed from the model's own logits. In the linear network, the operations between the head's scores
    and the logits take the identity rule.
 4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
@@ -13,7 +14,7 @@ reference's embeddings to the prompt's the gradient is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -30,8 +31,9 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends
 from sessions.model.parts import Anatomy
-from sessions.model.sites import ExpertSite, Site
+from sessions.model.sites import ExpertSite, HeadSite, Site
 from sessions.model.tokens import last_positions
+from sessions.model.units import NEURONS, Kind
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Pass:
     kept: int = 1
     lengths: Sequence[int] | None = None
     cancel: Cancel | None = None
+    kinds: tuple[Kind, ...] = NEURONS
 
     @property
     def compared(self) -> Reference | None:
@@ -85,7 +88,7 @@ def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0
 
 @torch.no_grad()
 def present(run: Pass) -> Attribution:
-    """All neurons with their positions and activations, and the target: one forward pass, each relevance 1."""
+    """All units with their positions and activations, and the target: one forward pass, each relevance 1."""
     tape = _Tape(None, halved=False)
     with _measured(run, tape) as target:
         value = float(target)
@@ -103,7 +106,7 @@ def _measured(run: Pass, tape: _Tape) -> Iterator[Tensor]:
         watched(run.anatomy, run.cancel),
         (linearised if tape.halved else attended)(run.model, run.anatomy, attention),
         nullcontext() if run.lengths is None else only_at_ends(run.anatomy, run.lengths),
-        tape.recording(run.anatomy),
+        tape.recording(run.anatomy, run.kinds),
     ):
         keep = last_positions(run.kept if run.lengths is None else ids.shape[1], ids)
         logits = run.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
@@ -143,14 +146,12 @@ class _Tape:
         return [*self.activations, *self.embedded, self.scores]
 
     @contextmanager
-    def recording(self, anatomy: Anatomy) -> Iterator[None]:
-        """Record embeddings, neurons and the head's scores of the forward pass inside the block."""
+    def recording(self, anatomy: Anatomy, kinds: Collection[Kind]) -> Iterator[None]:
+        """Record embeddings, units of these kinds and the scores of the forward pass inside the block."""
         embeddings = [after(embedding, self._embedding) for embedding in anatomy.embeddings]
-        neurons = [
-            on_neurons(site, self._neurons(number, site))
-            for number, layer in enumerate(anatomy.layers)
-            for site in layer.sites
-        ]
+        neurons = [on_neurons(site, self._neurons(layer, site)) for layer, site in anatomy.unit_sites(kinds)]
+        if "neuron" not in kinds:  # products of gate and up take the half rule all the same
+            neurons += [on_neurons(site, self._half(site)) for _, site in anatomy.unit_sites(NEURONS)]
         with together([*embeddings, *neurons, after(anatomy.head, self._head)]):
             yield
 
@@ -163,16 +164,21 @@ class _Tape:
         return output
 
     def _neurons(self, layer: int, site: Site) -> Change:
-        halved = self.halved and (isinstance(site, ExpertSite) or site.gated)
+        halve = self._half(site)
 
         def record(activations: Tensor, routing: Routing | None) -> Tensor:
-            recorded = half(activations) if halved else activations
+            recorded = halve(activations, routing)
             watched_back(recorded, self.cancel)  # the backward pass is half of the time
             self.places.append((layer, site, routing))
             self.activations.append(recorded)
             return recorded
 
         return record
+
+    def _half(self, site: Site) -> Change:
+        """The half rule at a site, where it computes products and the network is linear."""
+        halved = self.halved and (isinstance(site, ExpertSite) or site.gated)
+        return lambda activations, _: half(activations) if halved else activations
 
     def _head(self, _: Tensor, output: Tensor) -> Tensor:
         self.scores = output
@@ -186,11 +192,12 @@ def _relevance(
     run: Pass,
     value: float,
 ) -> Attribution:
-    reference, lengths = run.compared, run.lengths
+    lengths, ordered = run.lengths, [id(site) for _, site in run.anatomy.unit_sites(run.kinds)]
+    reference = None if run.compared is None else run.compared.by_site(run.anatomy, run.kinds)
     sites = []
     pairs = zip(tape.places, tape.activations, gradients, strict=False)
-    for number, ((layer, site, routing), activation, gradient) in enumerate(pairs):
-        moved = activation if reference is None else _moved(activation, reference.activations[number])
+    for (layer, site, routing), activation, gradient in pairs:
+        moved = activation if reference is None else _moved(activation, reference[ordered.index(id(site))])
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
         relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
         site_relevance = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
@@ -201,7 +208,7 @@ def _relevance(
         for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
     )
     # In the anatomy's order, whichever of a layer's sites its family runs first.
-    order = sorted(range(len(sites)), key=lambda number: (tape.places[number][0], tape.places[number][1].offset))
+    order = sorted(range(len(sites)), key=lambda number: ordered.index(id(tape.places[number][1])))
     return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
 
 
@@ -237,14 +244,18 @@ def _product(gradient: Tensor, activation: Tensor) -> Tensor:
 def _site_relevance(
     layer: int, site: Site, routing: Routing | None, relevance: Tensor, activation: Tensor
 ) -> SiteRelevance:
-    rows = relevance.reshape(-1, relevance.shape[-1])
+    rows, activation = relevance.reshape(-1, relevance.shape[-1]), activation.reshape(-1, relevance.shape[-1])
+    if isinstance(site, HeadSite):
+        rows = rows.unflatten(1, (site.n_heads, site.d_head)).sum(-1)
+        activation = activation.unflatten(1, (site.n_heads, site.d_head)).norm(dim=-1)
     positions = torch.arange(rows.shape[0], device=rows.device)
     offsets = torch.full_like(positions, site.offset)
     if isinstance(site, ExpertSite):
         assert routing is not None
         positions = positions // routing.per_token
         offsets = site.offset + routing.experts * site.d_expert
-    return SiteRelevance(layer, rows, activation.reshape(rows.shape), positions, offsets)
+    kind: Kind = "head" if isinstance(site, HeadSite) else "neuron"
+    return SiteRelevance(layer, rows, activation, positions, offsets, kind=kind)
 
 
 def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
@@ -252,6 +263,11 @@ def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
     per_prompt = int(site.positions[-1] + 1) // len(lengths)
     prompts, positions = site.positions // per_prompt, site.positions % per_prompt
     kept = positions < torch.tensor(lengths, device=positions.device)[prompts]
-    return SiteRelevance(
-        site.layer, site.relevance[kept], site.activation[kept], positions[kept], site.offsets[kept], prompts[kept]
+    return replace(
+        site,
+        relevance=site.relevance[kept],
+        activation=site.activation[kept],
+        positions=positions[kept],
+        offsets=site.offsets[kept],
+        prompts=prompts[kept],
     )

@@ -1,6 +1,6 @@
-"""Pruning: from the relevance of every neuron at every position to the few that make a circuit.
+"""Pruning: from the relevance of every unit at every position to the few that make a circuit.
 
-Candidates are all neurons at all positions, without excluded positions (the BOS token) and neurons (universal ones)
+Candidates are all units at all positions, without excluded positions (the BOS token) and neurons (universal ones)
 and, on request, only the strongest of each layer. Of the candidates a `CircuitSize` keeps a number, those above a share
 of the target, or the smallest set that holds a share of all |relevance|.
 
@@ -83,7 +83,7 @@ def candidates(
         site.relevance[left_out] = 0
         number -= int(left_out.sum()) * site.relevance.shape[1]
         for layer, index in without_neurons:
-            if layer == site.layer:
+            if layer == site.layer and site.kind == "neuron":
                 number -= _leave_out(site, index, ~left_out)
         total += float(site.relevance.sum())
     return Candidates(sites, total, number)
@@ -128,7 +128,7 @@ def choose(ranked: Candidates, choice: CircuitSize, target: float) -> tuple[Unit
     neurons = _neurons(ranked.sites, entries, wanted)
     if not neurons:
         raise UsageError(
-            f"no neuron is left after choosing {choice} of {ranked.number} candidates",
+            f"no unit is left after choosing {choice} of {ranked.number} candidates",
             "ask for more, such as --top 200",
         )
     return neurons
@@ -225,5 +225,7 @@ def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -
             site.activation[rows, columns].tolist(),
             strict=True,
         )
-        ranked += [(rank, Unit(site.layer, index, at, value, act)) for rank, index, at, value, act in gathered]
+        ranked += [
+            (rank, Unit(site.layer, index, at, value, act, kind=site.kind)) for rank, index, at, value, act in gathered
+        ]
     return tuple(neuron for _, neuron in sorted(ranked, key=lambda pair: pair[0]))

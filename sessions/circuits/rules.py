@@ -18,7 +18,6 @@ Under them relevance is plain gradient × activation of a linearised network who
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -27,13 +26,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sessions.errors import ModelError
+from sessions.model.attending import eager_of, exchanged, fused_attention, registered
 from sessions.model.homes import weight_of
-from sessions.model.hooks import after, before
+from sessions.model.hooks import after, before, together
 from sessions.model.parts import Anatomy
 
 Attention = Literal["frozen", "gradient"]
@@ -140,27 +137,17 @@ def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> 
     if attention == "gradient":
         yield
         return
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
-    earlier = {key: config._attn_implementation for key, config in configs.items()}
-    with ExitStack() as stack:
-        for projection in anatomy.qk_projections:
-            stack.enter_context(after(projection, lambda _, output: output.detach()))
-        try:
-            for config in configs.values():
-                config._attn_implementation = FROZEN_FUSED if config._attn_implementation == "sdpa" else FROZEN
-            yield
-        finally:
-            for key, config in configs.items():
-                config._attn_implementation = earlier[key]
+    held = (after(projection, lambda _, output: output.detach()) for projection in anatomy.qk_projections)
+    with together(held), exchanged(model, FROZEN, FROZEN_FUSED):
+        yield
 
 
 def _frozen_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> Any:
     """The family's own eager attention, softcaps and sinks included, with a constant pattern."""
-    eager = sys.modules[type(module).__module__].eager_attention_forward
     constant = attention_mask if attention_mask is None else attention_mask.detach()  # some families compute it
-    return eager(module, query.detach(), key.detach(), value, constant, **kwargs)
+    return eager_of(module)(module, query.detach(), key.detach(), value, constant, **kwargs)
 
 
 def _frozen_fused(
@@ -169,7 +156,7 @@ def _frozen_fused(
     """Torch's fused attention, with a constant pattern that is never stored."""
     query, key = query.detach(), key.detach()
     with torch.no_grad():
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        output, _ = fused_attention(module, query, key, value, attention_mask, **kwargs)
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     return _Constant.apply(value, output, query, key, attention_mask, scale), None  # type: ignore[no-untyped-call]
 
@@ -214,8 +201,5 @@ def _before(first: int, scores: Tensor) -> Tensor:
     return here[:, None] >= torch.arange(scores.shape[-1], device=scores.device)
 
 
-# transformers' own way to add an attention implementation; without the mask the causal mask is dropped.
-ALL_ATTENTION_FUNCTIONS.register(FROZEN, _frozen_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(FROZEN, eager_mask)
-ALL_ATTENTION_FUNCTIONS.register(FROZEN_FUSED, _frozen_fused)
-ALL_MASK_ATTENTION_FUNCTIONS.register(FROZEN_FUSED, sdpa_mask)
+registered(FROZEN, _frozen_attention)
+registered(FROZEN_FUSED, _frozen_fused, fused=True)

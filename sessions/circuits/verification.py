@@ -1,4 +1,4 @@
-"""Verification: the exact change of the target when a neuron is changed, for each neuron alone.
+"""Verification: the exact change of the target when a unit is changed, for each unit alone.
 
 The effect of a neuron is the target's value on the unchanged model minus its value with that neuron at zero (or at
 another given value): positive where the neuron helps, like an attribution. Two hundred neurons are two hundred
@@ -37,7 +37,7 @@ from sessions.cancel import Cancel
 from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
 from sessions.interventions.hooking import intervening
-from sessions.interventions.intervention import Intervention
+from sessions.interventions.intervention import Intervention, UnitConstant
 from sessions.model.finite import not_finite
 from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched
@@ -46,7 +46,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.target import Target
 from sessions.model.tokens import last_positions
-from sessions.model.units import Unit
+from sessions.model.units import Unit, noun
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
@@ -72,7 +72,7 @@ def verify(
     neurons: Sequence[Unit],
     target: Target,
     *,
-    values: Sequence[float] | None = None,
+    values: Sequence[UnitConstant] | None = None,
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[ExactEffects]:
@@ -90,7 +90,7 @@ def verify(
         NotFinite: the target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    constants = (0.0,) * len(neurons) if values is None else tuple(values)
+    constants: tuple[UnitConstant, ...] = (0.0,) * len(neurons) if values is None else tuple(values)
     effects = [0.0] * len(neurons)
     batch = batch or affordable(opened)
     neurons = [neuron.counted(len(ids)) for neuron in neurons]
@@ -111,7 +111,7 @@ def verify(
                 for which, value in zip(part, changed, strict=True):
                     effects[which] = clean.value - value
                 done += len(part)
-                yield Progress("verifying", done, len(neurons), "neurons")
+                yield Progress("verifying", done, len(neurons), noun(neurons))
     return ExactEffects(clean.value, tuple(effects))
 
 
@@ -242,10 +242,14 @@ def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
         if not math.isfinite(value):
             constant = change.constants[0] if change.constants else 0.0
             raise NotFinite(
-                f"the target's value is not finite with {change.neurons[0]} held at {constant:g}",
+                f"the target's value is not finite with {change.neurons[0]} held at {_said(constant)}",
                 "verify others, or open the model with --dtype float32",
             )
     return numbers
+
+
+def _said(constant: UnitConstant) -> str:
+    return f"{constant:g}" if isinstance(constant, float) else "its reference"
 
 
 def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.interventions.intervention import SEGMENTS, Constant, Intervention, TokenScope
+from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope, UnitConstant
 from sessions.interventions.token_scopes import Extents, TokenTracker
 from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, together
@@ -180,13 +180,13 @@ def _plans(anatomy: Anatomy, rows: Sequence[Sequence[Intervention]], following: 
         yield _Plan(site, following, len(rows), tuple(parts))
 
 
-def _constants(treatment: Intervention) -> dict[Unit, Constant]:
+def _constants(treatment: Intervention) -> dict[Unit, UnitConstant]:
     """The constant of each unit; the first one for a unit that is named twice."""
     if not treatment.changes:
         return {}
     constants = treatment.constants or (0.0,) * len(treatment.neurons)
     pairs = zip(treatment.neurons, constants, strict=True)
-    by_place: dict[Place, Constant] = {}
+    by_place: dict[Place, UnitConstant] = {}
     for unit, constant in pairs:
         by_place.setdefault(unit.place, constant)
     return {Unit.at(place): constant for place, constant in by_place.items()}

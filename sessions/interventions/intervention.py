@@ -18,7 +18,7 @@ The reply begins after the prompt's last turn: the beginning that the template o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from math import inf
+from math import inf, isnan
 from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, structs
@@ -27,6 +27,8 @@ from sessions.cancel import look
 from sessions.errors import UsageError
 from sessions.model.units import Place, Unit
 
+#: What is added to a unit: one number to each of its coordinates, or a number for each.
+UnitConstant = float | tuple[float, ...]
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that begin or end at a marker.
 SEGMENTS: tuple[Region, ...] = ("thought", "answer")
@@ -37,8 +39,6 @@ _APART = ({"prompt", "generated"}, {"thought", "answer"})
 #: Parts of a text that one neuron may be changed in.
 MOST_PARTS = 1000
 Who = TypeVar("Who")
-#: What is added to a unit: one number to each of its coordinates, or a number for each.
-Constant = float | tuple[float, ...]
 
 
 class TokenScope(Struct, frozen=True):
@@ -100,7 +100,7 @@ class Intervention(Struct, frozen=True):
 
     neurons: tuple[Unit, ...]
     multiplier: float = 1.0
-    constants: tuple[Constant, ...] = ()
+    constants: tuple[UnitConstant, ...] = ()
     where: TokenScope = EVERYWHERE
     label: str = ""
     strength: float = 1.0
@@ -144,6 +144,11 @@ class Intervention(Struct, frozen=True):
         kept = [number for number, neuron in enumerate(self.neurons) if neuron.anywhere not in sites]
         constants = tuple(self.constants[number] for number in kept) if self.constants else ()
         return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
+
+
+def is_known(constant: UnitConstant) -> bool:
+    """Whether a constant is a number, or numbers: NaN stands for one that is not known."""
+    return not any(map(isnan, constant if isinstance(constant, tuple) else (constant,)))
 
 
 class Occupied(Generic[Who]):

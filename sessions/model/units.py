@@ -121,6 +121,12 @@ def noun(units: Iterable[Unit]) -> str:
     return f"{kinds.pop()}s" if len(kinds) == 1 else "units"
 
 
+def named(units: Sequence[Unit]) -> str:
+    """How many units of what kind: `1 neuron`, `3 heads`, `5 units`."""
+    what = noun(units)
+    return f"{len(units):,} {what.removesuffix('s') if len(units) == 1 else what}"
+
+
 def only_neurons(units: Sequence[Unit], what: str) -> Sequence[Unit]:
     """The units, all of which are neurons.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,12 @@ from msgspec import structs
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.doubts import doubts_of
+from sessions.circuits.findings import PatternEffect
 from sessions.circuits.sound import check_fits
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.interventions.intervention import is_known
+from sessions.model.info import RULES
 from sessions.model.info import Token as Vocabulary
 from sessions.model.units import Unit
 from sessions.procedures.token_meant import token_meant
@@ -89,7 +91,7 @@ def measured(
     if not cases and (not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens)):
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
     values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
-    known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if not math.isnan(value)]
+    known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if is_known(value)]
     chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
     if cases:
         steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel)
@@ -99,6 +101,25 @@ def measured(
     outcome = yield from steps
     effects = dict(zip((neuron.place for neuron, _ in known), outcome.effects, strict=True))
     return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value
+
+
+def hidden_by_frozen(session: Session, circuit: Circuit, reference: Reference | None) -> PatternEffect | None:
+    """What ablating the whole circuit does, with attention patterns free and held; None where nothing held them."""
+    from sessions.circuits.pattern_effect import pattern_effect
+
+    opened = session.opened()
+    if circuit.attention != "frozen" or opened.anatomy.why_not(RULES) is not None:
+        return None
+    values = [0.0 if reference is None else reference.at(opened.anatomy, unit) for unit in circuit.neurons]
+    known = [(unit, value) for unit, value in zip(circuit.neurons, values, strict=True) if is_known(value)]
+    return pattern_effect(
+        opened,
+        circuit.ids,
+        [unit for unit, _ in known],
+        circuit.target,
+        values=[value for _, value in known],
+        cancel=session.cancel,
+    )
 
 
 def agreed(neurons: tuple[Unit, ...]) -> Agreement | None:

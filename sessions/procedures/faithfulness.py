@@ -21,8 +21,7 @@ from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
     from sessions.circuits.faithfulness import Measured
 
@@ -94,18 +93,15 @@ def held_values(
     raw: bool,
     batch: int,
     force: bool,
-) -> Steps[tuple[tuple[Tensor, ...], str, list[str]]]:
-    """What neurons are held at, of each site, and in words; and remarks on it."""
-    import torch
-
+) -> Steps[tuple[Reference | None, str, list[str]]]:
+    """What units are held at (None for zero), and in words; and remarks on it."""
     from sessions.circuits.recording import means
 
     notes: list[str] = []
     if reference == "zero":
         if over is not None:
             raise UsageError("--means does not go with --reference zero", "leave one of them out")
-        layers = session.opened().anatomy.layers
-        return tuple(torch.zeros(site.width) for layer in layers for site in layer.sites), "zero", notes
+        return None, "zero", notes
     kept = over if isinstance(over, Key) else None
     if (name := means_named(reference)) is not None:
         if over is not None:
@@ -202,5 +198,6 @@ def faithfulness_of(
         none=measured.none,
         rows=rows_of(sizes, measured),
         controls=CONTROLS if controls is None else controls,
+        units=" and ".join(sorted({f"{unit.kind}s" for unit in ranking}, reverse=True)),
         notes=(*notes, *more, *doubts_about(measured)),
     )

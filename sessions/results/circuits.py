@@ -10,7 +10,7 @@ from sessions.atlas.findings import Peak, Profile
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import Comparison
-from sessions.circuits.findings import Moment
+from sessions.circuits.findings import Moment, PatternEffect
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.directions.findings import Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.events import Value
@@ -21,13 +21,15 @@ from sessions.model.units import Unit
 class Discovered(Value, frozen=True, kw_only=True):
     """`discover`, `contrast`: the circuit, and how many (neuron, position) candidates it was chosen from.
 
-    `agreement` compares its attributions with the exact effects, where these were measured.
+    `agreement` compares its attributions with the exact effects, where these were measured. `patterns` is what ablating
+    the whole circuit does, and how much of it frozen attention patterns hide; None where they were not frozen.
     """
 
     table: ClassVar[str] = "circuit.neurons"
     circuit: Circuit
     candidates: int
     agreement: Agreement | None = None
+    patterns: PatternEffect | None = None
 
 
 class Verified(Value, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class Faithfulness(Value, frozen=True, kw_only=True):
 
     `whole` is that target without ablation, `none` with all neurons ablated to the value that `held` names. `order`
     says which neurons come first: the strongest, or those helping the target. `controls` random circuits were drawn.
+    `units` says of what kind these are: where a circuit is mixed, neurons and heads are held.
     """
 
     prompts: int
@@ -99,6 +102,7 @@ class Faithfulness(Value, frozen=True, kw_only=True):
     none: float
     rows: tuple[FaithfulnessRow, ...]
     controls: int = 0
+    units: str = "neurons"
 
 
 class NeuronRow(Struct, frozen=True, kw_only=True):

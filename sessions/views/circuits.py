@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Unit
+from sessions.model.units import LETTERS, Unit, named, noun
 from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed, whole
 from sessions.views.writing import aim, counted, percent, signed
@@ -30,7 +30,8 @@ NEURON = {
 
 def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
     """A circuit in short."""
-    yield f"{len(circuit):,} of {of:,} neurons" if of else f"{len(circuit):,} neurons"
+    what = noun(circuit.neurons)
+    yield f"{len(circuit):,} of {of:,} {what}" if of else f"{len(circuit):,} {what}"
     if circuit.target.stated:
         yield f"{aim(circuit.target)} = {signed(circuit.target.value)}"
     yield circuit.chosen
@@ -39,18 +40,33 @@ def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
     yield circuit.way
 
 
-def _place(neuron: Unit) -> tuple[Cell, ...]:
-    return neuron.layer, neuron.index, neuron.position
+def place_columns(units: Iterable[Unit]) -> tuple[Column, ...]:
+    """The columns of layer, unit and position; units are told apart by kind where they are not all neurons."""
+    mixed = any(unit.kind != "neuron" for unit in units)
+    index = Column(key="unit", title="unit", kind="name") if mixed else NEURON["index"]
+    return NEURON["layer"], index, NEURON["position"]
 
 
-def _stands_for(neuron: Unit) -> StandsFor:
-    return StandsFor("neuron", str(neuron))
+def place_cells(unit: Unit, columns: Sequence[Column]) -> tuple[Cell, ...]:
+    """The cells of a unit in these columns."""
+    index = unit.index if columns[1].kind == "index" else f"{LETTERS[unit.kind]}{unit.index}"
+    return unit.layer, index, unit.position
+
+
+def stands_for(unit: Unit) -> StandsFor:
+    """The row of a unit stands for it."""
+    return StandsFor(unit.kind, str(unit))
 
 
 @viewed.register
 def _(value: results.Discovered) -> Iterator[AnyBlock]:
     yield facts(*circuit_facts(value.circuit, of=value.candidates), timed=True)
     yield from _agreement(value.agreement)
+    if value.patterns is not None:
+        whole, through = signed(value.patterns.free, 3), signed(value.patterns.through_patterns, 3)
+        yield facts(
+            "the whole circuit ablated at once", f"effect {whole}", f"{through} of it through attention patterns"
+        )
     if len(value.circuit):
         yield _strongest(value.circuit, STRONGEST)
 
@@ -69,30 +85,29 @@ def _strongest(circuit: Circuit, count: int) -> Table:
 def circuit_table(circuit: Circuit, most: int | None = None, note: str = "") -> Table:
     """The first neurons of a circuit, by default all. A column without a known value is left out."""
     neurons = circuit.neurons[:most]
-    keys = ["layer", "index"]
-    if any(neuron.position is not None for neuron in neurons):
-        keys += ["position", "token"]
+    places = place_columns(neurons)
+    placed = any(neuron.position is not None for neuron in neurons)
+    keys = ["token"] if placed else []
     measured = any(neuron.effect is not None for neuron in neurons)
     keys += ["attribution", *(["effect"] if measured else []), "share", "activation"]
     rows = []
     for neuron in neurons:
         known = {
-            **dict(zip(("layer", "index", "position"), _place(neuron), strict=True)),
             "token": circuit.token(neuron.position) or None,
             "attribution": neuron.attribution,
             "effect": neuron.effect,
             "share": circuit.share(neuron),
             "activation": neuron.activation,
         }
-        rows.append(Row(cells=tuple(known[key] for key in keys), stands_for=_stands_for(neuron)))
-    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
+        cells = (*place_cells(neuron, places)[: 2 + placed], *(known[key] for key in keys))
+        rows.append(Row(cells=cells, stands_for=stands_for(neuron)))
+    return Table(columns=(*places[: 2 + placed], *(NEURON[key] for key in keys)), rows=tuple(rows), note=note)
 
 
 @viewed.register
 def _(value: results.Verified) -> Iterator[AnyBlock]:
     aimed = f"{aim(value.circuit.target)} = {signed(value.value)}"
-    count = counted(len(value.neurons), "neuron")
-    yield facts(f"verified {count}", f"ablated one by one, held at {value.held}", aimed, timed=True)
+    yield facts(f"verified {named(value.neurons)}", f"ablated one by one, held at {value.held}", aimed, timed=True)
     yield from _agreement(value.agreement)
     yield _largest(value, STRONGEST)
 
@@ -104,16 +119,17 @@ def _(value: results.Verified) -> tuple[Table, ...]:
 
 def _largest(value: results.Verified, count: int) -> Table:
     """The neurons with the largest effects."""
-    keys = ("layer", "index", "position", "token", "attribution", "effect", "share")
+    keys = ("token", "attribution", "effect", "share")
+    places = place_columns(value.neurons)
     rows = []
     for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:count]:
         effect = neuron.effect or 0.0
         token = value.circuit.token(neuron.position) or None
         share = effect / value.value if value.value else None
-        cells = (*_place(neuron), token, neuron.attribution, effect, share)
-        rows.append(Row(cells=cells, stands_for=_stands_for(neuron)))
+        cells = (*place_cells(neuron, places), token, neuron.attribution, effect, share)
+        rows.append(Row(cells=cells, stands_for=stands_for(neuron)))
     note = f"the {count} with the largest effects; neurons shows them all" if len(value.neurons) > count else ""
-    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
+    return Table(columns=(*places, *(NEURON[key] for key in keys)), rows=tuple(rows), note=note)
 
 
 #: A neuron's values from an atlas, and the tokens that its output pushes.
@@ -135,17 +151,21 @@ PUSHES = (
 def _(value: results.NeuronTable) -> Iterator[AnyBlock]:
     measured = any(row.neuron.effect is not None for row in value.rows)
     mapped = any(row.peak is not None for row in value.rows)
-    keys = ["layer", "index", "position", "token", "attribution"]
-    keys += [*(["effect"] if measured else []), "share", "activation"]
+    places = place_columns([row.neuron for row in value.rows])
+    keys = ["token", "attribution", *(["effect"] if measured else []), "share", "activation"]
     rows = []
     for row in value.rows:
         neuron = row.neuron
-        cells: tuple[Cell, ...] = (*_place(neuron), row.token or None, neuron.attribution)
+        cells: tuple[Cell, ...] = (*place_cells(neuron, places), row.token or None, neuron.attribution)
         cells += (*((neuron.effect,) if measured else ()), row.share, neuron.activation)
         cells += _over_corpus(row) if mapped else ()
-        rows.append(Row(cells=(*cells, row.up, row.down), stands_for=_stands_for(neuron)))
-    columns = (*(NEURON[key] for key in keys), *(_CORPUS if mapped else ()), *PUSHES)
-    said = [f"{len(value.rows):,} of {value.total:,} neurons"] if len(value.rows) < value.total else []
+        rows.append(Row(cells=(*cells, row.up, row.down), stands_for=stands_for(neuron)))
+    columns = (*places, *(NEURON[key] for key in keys), *(_CORPUS if mapped else ()), *PUSHES)
+    said = (
+        [f"{len(value.rows):,} of {value.total:,} {noun(row.neuron for row in value.rows)}"]
+        if len(value.rows) < value.total
+        else []
+    )
     said += [f"atlas {value.atlas}, {value.corpus}"] if mapped else []
     yield Table(columns=columns, rows=tuple(rows), note=" · ".join(said))
 
@@ -172,7 +192,7 @@ def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
     yield facts(
         counted(value.prompts, "prompt"),
         f"mean target {signed(value.whole)}",
-        f"{signed(value.none)} with all neurons held",
+        f"{signed(value.none)} with all {value.units} held",
         f"held at {value.held}",
         f"{value.order} first",
         f"random: mean of {value.controls} draws" if value.controls else "",
@@ -196,4 +216,4 @@ def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
         for at, column in enumerate(columns)
         if at
     )
-    yield Curve(title="share of the target", x="neurons", lines=tuple(lines), tabled=True)
+    yield Curve(title="share of the target", x=value.units, lines=tuple(lines), tabled=True)

@@ -57,11 +57,12 @@ class Exact(Method):
         import torch
 
         from sessions.circuits.verification import verify
+        from sessions.interventions.intervention import is_known
 
         places = [site.relevance.nonzero() for site in ranked.sites]
         neurons = [neuron for site, where in zip(ranked.sites, places, strict=True) for neuron in _neurons(site, where)]
         values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
-        known = [which for which, value in enumerate(values) if value == value]
+        known = [which for which, value in enumerate(values) if is_known(value)]
         verified = yield from verify(
             opened,
             ids,
@@ -83,4 +84,4 @@ def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Unit]:
     """The neurons at some `(row, column)` of a site, `[n, 2]`."""
     rows, columns = where.T
     pairs = zip((site.offsets[rows] + columns).tolist(), site.positions[rows].tolist(), strict=True)
-    return (Unit(site.layer, index, position) for index, position in pairs)
+    return (Unit(site.layer, index, position, kind=site.kind) for index, position in pairs)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from sessions.circuits import multi_prompt
+from sessions.circuits.attribution import Reference
 from sessions.circuits.cases import Case, last_logits, resolve_targets
 from sessions.circuits.discovery import AttributionOptions
 from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, curve, drawn, faithfulness, ranked, targets
@@ -49,13 +49,13 @@ def neurons(model: OpenModel, count: int, *positions: int | None) -> tuple[Unit,
     return tuple(Unit(*every[place], positions[n % len(positions)]) for n, place in enumerate(order))
 
 
-def held_at(model: OpenModel, *shape: int) -> list[Tensor]:
+def held_at(model: OpenModel, *shape: int) -> Reference:
     generator = torch.Generator().manual_seed(1)
     sites = [site for layer in model.anatomy.layers for site in layer.sites]
-    return [torch.randn(*shape, site.width, generator=generator) for site in sites]
+    return Reference(tuple(torch.randn(*shape, site.width, generator=generator) for site in sites))
 
 
-def one_by_one(model: OpenModel, cases: Sequence[Case], kept: set[tuple[int, int, int]], held: list[Tensor]) -> float:
+def one_by_one(model: OpenModel, cases: Sequence[Case], kept: set[tuple[int, int, int]], held: Reference) -> float:
     """The mean target with every neuron held that is not in `kept`: layer, index, and position from the end."""
     total = 0.0
     for case in cases:
@@ -72,10 +72,10 @@ def one_by_one(model: OpenModel, cases: Sequence[Case], kept: set[tuple[int, int
 
 
 def pins(
-    model: OpenModel, length: int, kept: set[tuple[int, int, int]], held: list[Tensor]
+    model: OpenModel, length: int, kept: set[tuple[int, int, int]], held: Reference
 ) -> list[tuple[tuple[int, int, int], float]]:
     found = []
-    for (layer, width), values in zip(enumerate(model.anatomy.widths), held, strict=True):
+    for (layer, width), values in zip(enumerate(model.anatomy.widths), held.activations, strict=True):
         rows = values.reshape(-1, width)
         for position in range(1, length):
             row = rows[max(position - length, -len(rows))]
@@ -199,7 +199,7 @@ def test_aligned_means_are_those_of_each_position_from_the_end(family: str, tmp_
     texts = [(1, 9, 30, 17, 44), (1, 5, 33, 41), (1, 8, 29), (1, 12, 7, 60, 3, 20, 22), (1,)]
     found = finished(means(model, texts, tmp_path, aligned=True, batch=12))
     read = [recorded(model, ids, len(ids)).activations for ids in texts[:4]]
-    for number, mean in enumerate(found):
+    for number, mean in enumerate(found.activations):
         ends = [activations[number][1:] for activations in read]
         assert len(mean) == 4  # which half of the four texts with a second token have, their first aside
         for back in (1, 2, 3):
@@ -213,10 +213,10 @@ def test_means_of_both_kinds_are_kept_for_this_model_and_these_texts_alone(tmp_p
     llama, texts = opened("llama"), [(1, 9, 30, 17, 44), (1, 5, 33, 41)]
     flat = finished(means(llama, texts, tmp_path))
     aligned = finished(means(llama, texts, tmp_path, aligned=True))
-    assert flat[0].shape == (48,) and aligned[0].shape == (4, 48)
+    assert flat.activations[0].shape == (48,) and aligned.activations[0].shape == (4, 48)
     assert list(means(llama, texts, tmp_path)) == list(means(llama, texts, tmp_path, aligned=True)) == []  # all read
     again = finished(means(llama, texts, tmp_path, aligned=True))
-    assert all(torch.equal(one, other) for one, other in zip(aligned, again, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(aligned.activations, again.activations, strict=True))
     assert list(means(llama, texts[:1], tmp_path, aligned=True))
     assert list(means(opened("qwen2"), texts, tmp_path, aligned=True))
     assert len(list((tmp_path / "means").iterdir())) == 4

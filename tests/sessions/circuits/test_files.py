@@ -284,7 +284,7 @@ def test_a_circuit_is_written_as_a_csv_table() -> None:
     circuit = read_circuit(reference(neurons={"24,1,1005": 1.5, "3,-1,7": 0.5}, total_logit_diff=2.0), "x.json")
     circuit = structs.replace(circuit, ids=(1, 2), tokens=("<s>", ' "hi"\r'))
     assert write_csv(circuit) == (
-        '"layer","index","position","token","attribution","share","activation","effect"\n'
-        '24,1005,1," ""hi""\r",1.5,0.75,"",""\n'
-        '3,7,"","",0.5,0.25,"",""\n'
+        '"layer","index","position","token","attribution","share","activation","effect","kind"\n'
+        '24,1005,1," ""hi""\r",1.5,0.75,"","","neuron"\n'
+        '3,7,"","",0.5,0.25,"","","neuron"\n'
     )

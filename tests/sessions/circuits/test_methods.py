@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.attributing import attribute
-from sessions.circuits.attribution import Attribution, Reference
+from sessions.circuits.attribution import Attribution
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
@@ -145,10 +145,10 @@ def test_a_mean_is_over_all_positions_but_the_first(tmp_path: Path) -> None:
     texts = [IDS[0].tolist(), list(OTHER[:5]), [1]]
     found = finished(means(model, texts, tmp_path))
     read = [recorded(model, ids, len(ids)).activations for ids in texts[:2]]
-    for number, mean in enumerate(found):
+    for number, mean in enumerate(found.activations):
         rows = torch.cat([activations[number][1:] for activations in read])
         torch.testing.assert_close(mean, rows.mean(0), atol=1e-6, rtol=1e-5)
-    assert Reference(found).at(model.anatomy, Unit(2, 3)) == float(found[2][3])
+    assert found.at(model.anatomy, Unit(2, 3)) == float(found.activations[2][3])
 
 
 def test_means_are_kept_and_a_damaged_file_is_made_again(tmp_path: Path) -> None:
@@ -158,7 +158,10 @@ def test_means_are_kept_and_a_damaged_file_is_made_again(tmp_path: Path) -> None
     assert list(means(model, [OTHER], tmp_path)) == []  # nothing is computed
     path.write_bytes(b"\x08" + path.read_bytes()[:40])
     again = finished(means(model, [OTHER], tmp_path))
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(first.activations + first.heads, again.activations + again.heads, strict=True)
+    )
     finished(means(model, [IDS[0].tolist()], tmp_path))
     assert len(list((tmp_path / "means").iterdir())) == 2
 

@@ -97,7 +97,7 @@ def test_attributions_of_prompts_together_are_the_mean_of_each_alone(method: Any
 def test_each_position_is_compared_with_its_own_mean_counted_from_the_end(family: str, tmp_path: Path) -> None:
     model, cases = opened(family), asked(family)
     texts = [case.ids for case in cases]
-    reference = Reference(finished(means(model, texts, tmp_path, aligned=True)), from_end=True)
+    reference = finished(means(model, texts, tmp_path, aligned=True))
     found = finished(collapsed(model, cases, reference=reference, batch=24))
     alone_with = [
         by_position(family, alone(family, case, reference=Reference(_ends(reference, len(case.ids)))), len(case.ids))
@@ -186,7 +186,7 @@ def test_only_the_positions_asked_for_are_summed() -> None:
 
 def test_a_reference_without_positions_serves_all_prompts(tmp_path: Any) -> None:
     model, cases = opened("llama"), asked("llama")
-    mean = Reference(finished(means(model, [case.ids for case in cases], tmp_path)))
+    mean = finished(means(model, [case.ids for case in cases], tmp_path))
     found = circuit("llama", how=AttributionOptions(reference=mean, compared="mean"))
     assert found.method == "relp against mean" and found.compared == "mean" and found.conservation is None
     each = tables("llama", reference=mean)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sessions.circuits.attribution import Attribution, SiteRelevance
 from sessions.circuits.pruning import CircuitSize, candidates, choose
 from sessions.errors import UsageError
+from sessions.model.units import Place
 
 
 def site(layer: int, seed: int, rows: int, width: int, offset: int = 0) -> SiteRelevance:
@@ -27,10 +28,10 @@ def attributions(draw: st.DrawFn) -> Attribution:
     return Attribution(sites, 2.0, 2.0, 2.0)
 
 
-def everything(attribution: Attribution) -> list[tuple[float, tuple[int, int, int]]]:
+def everything(attribution: Attribution) -> list[tuple[float, Place]]:
     """All candidates, strongest first: (attribution, place)."""
     found = [
-        (float(s.relevance[r, c]), (s.layer, int(s.offsets[r]) + c, int(s.positions[r])))
+        (float(s.relevance[r, c]), Place(s.layer, int(s.offsets[r]) + c, int(s.positions[r])))
         for s in attribution.sites
         for r in range(s.relevance.shape[0])
         for c in range(s.relevance.shape[1])
@@ -60,7 +61,7 @@ def test_a_cumulative_choice_is_the_smallest_that_holds_the_share(attribution: A
 def test_a_percentage_keeps_all_that_reach_it_and_nothing_else(attribution: Attribution, percent: float) -> None:
     expected = [place for value, place in everything(attribution) if abs(value) >= 2.0 * percent / 100]
     if not expected:
-        with pytest.raises(UsageError, match="no neuron is left"):
+        with pytest.raises(UsageError, match="no unit is left"):
             choose(candidates(attribution), CircuitSize(percentage=percent), 2.0)
     else:
         chosen = choose(candidates(attribution), CircuitSize(percentage=percent), 2.0)
@@ -96,7 +97,7 @@ def test_experts_of_one_layer_are_told_apart_by_their_offsets() -> None:
     relevance = torch.tensor([[0.0, 5.0], [3.0, 0.0], [0.0, 0.1]])
     experts = SiteRelevance(2, relevance, relevance, torch.tensor([0, 0, 1]), torch.tensor([10, 14, 10]))
     found = candidates(Attribution((experts,), 1.0, 1.0, 1.0), without_neurons={(2, 14)})
-    assert [neuron.place for neuron in choose(found, CircuitSize(5), 1.0)] == [(2, 11, 0), (2, 11, 1)]
+    assert [neuron.place for neuron in choose(found, CircuitSize(5), 1.0)] == [Place(2, 11, 0), Place(2, 11, 1)]
 
 
 def test_only_the_layers_asked_for_are_candidates() -> None:
