@@ -51,6 +51,8 @@ class SiteRelevance:
     offsets: Tensor
     prompts: Tensor | None = None
     kind: Kind = "neuron"
+    slopes: Tensor | None = None
+    """For heads, the gradient with respect to their slices, `[rows, width, d_head]`."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Cutting: a forward pass of the linearised network in which no neuron depends on another, and its gradients.
+"""Cutting: a forward pass of the linearised network in which no unit depends on another, and its gradients.
 
 This is the machinery of `edges`, which explains its purpose. The output of each MLP is a leaf of the graph, so no
 gradient flows back through it. In a dense layer the leaf is the output of the down projection at the positions of its
-sources; in a mixture of experts, whose outputs are mixed at once, it is the neurons themselves. The inputs of the
-targets' MLPs are recorded.
+sources; in a mixture of experts, whose outputs are mixed at once, it is the neurons themselves. Where heads are among
+the units, so is the input of each attention's output projection: no gradient flows back through attention either. The
+inputs of the targets' MLPs and attentions are recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sessions.circuits.rules import behind_the_head, half, linearised
 from sessions.model.hooks import after, before, on_neurons, together, watched_back
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
-from sessions.model.sites import DenseSite, ExpertSite, NeuronSite
+from sessions.model.sites import DenseSite, ExpertSite, HeadSite, NeuronSite
 from sessions.model.target import Target
 from sessions.model.units import Unit
 from sessions.model.weights import dense_columns
@@ -30,12 +31,14 @@ from sessions.model.weights import dense_columns
 
 @dataclass(frozen=True)
 class Spot:
-    """A neuron and its row and column in the activations of its site. The row is None where the token was not sent to
-    the neuron's expert: nothing was computed there, and all its edges are 0."""
+    """A unit and its row and column in the activations of its site. The row is None where the token was not sent to
+    the neuron's expert: nothing was computed there, and all its edges are 0. `slopes` is the gradient of the circuit's
+    target with respect to a head's slice, `[d_head]`."""
 
     neuron: Unit
     row: int | None = None
     column: int = 0
+    slopes: Tensor | None = None
 
     @property
     def activation(self) -> float:
@@ -83,29 +86,66 @@ class _Expert:
         return there * _activations(self.spots, gradient)
 
 
+@dataclass(frozen=True)
+class _Attended:
+    """Source heads of one layer: the leaf is the input of the output projection, `[…, n_heads · d_head]`."""
+
+    numbers: list[int]
+    leaf: Tensor
+    spots: list[Spot]
+    site: HeadSite
+
+    def edges(self, gradient: Tensor) -> Tensor:
+        """The edges of all sources, as for a dense site."""
+        shape = -1, self.site.n_heads, self.site.d_head
+        place = [spot.row or 0 for spot in self.spots], [spot.column for spot in self.spots]
+        there = gradient.reshape(len(gradient), *shape)[:, place[0], place[1]]
+        return torch.einsum("rsd,sd->rs", there, self.leaf.detach().reshape(shape)[place])
+
+
 def _activations(spots: Sequence[Spot], like: Tensor) -> Tensor:
     return like.new_tensor([spot.activation for spot in spots])
 
 
 @dataclass(frozen=True)
 class _Read:
-    """The targets of one site: the input of their MLP, `[…, d_model]`, and their shares, `[n]`, under the half rule."""
+    """The targets of one MLP: its input, `[…, d_model]`, and their shares, `[n]`, under the half rule."""
 
     numbers: list[int]
     positions: list[int]
     read: Tensor
     shares: Tensor
 
+    def values(self, part: slice) -> Tensor:
+        """Some of the shares as functions of `read` alone, `[n]`: an MLP reads its own position, and nothing else."""
+        (gradient,) = _vmapped(self.shares[part], [self.read])
+        assert gradient is not None
+        positions = self.positions[part]
+        own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
+        return (self.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """The target heads of one layer: their shares, `[n]`, functions of what their values are computed from. That is the
+    input of the layer or, where layers share values, of an earlier one."""
+
+    numbers: list[int]
+    shares: Tensor
+
+    def values(self, part: slice) -> Tensor:
+        return self.shares[part]
+
 
 class Cut:
-    """One forward pass in which no neuron depends on another, and the records that edges are computed from."""
+    """One forward pass in which no unit depends on another, and the records that edges are computed from."""
 
     def __init__(
         self, opened: OpenModel, sources: Sequence[Spot], targets: Sequence[Spot], cancel: Cancel | None
     ) -> None:
         self.opened, self.sources, self.targets, self.cancel = opened, sources, targets, cancel
-        self.written: list[_Written | _Expert] = []
-        self.read: list[_Read] = []
+        self.written: list[_Written | _Expert | _Attended] = []
+        self.read: list[_Read | _Looked] = []
         self.embedded: list[Tensor] = []
         self.hidden = self.scores = torch.empty(0)
 
@@ -116,8 +156,11 @@ class Cut:
         sources, targets = self._by_site(self.sources), self._by_site(self.targets)
         hooks: list[Any] = [linearised(self.opened.model, anatomy, "frozen")]
         hooks += [after(embedding, self._embedding) for embedding in anatomy.embeddings]
+        attends = any(spot.neuron.kind == "head" for spot in (*self.sources, *self.targets))
         for layer in anatomy.layers:
             hooks.append(before(layer.block, self._looking))
+            if attends and layer.heads is not None:
+                hooks.append(self._at_heads(layer.heads, sources[id(layer.heads)], targets[id(layer.heads)]))
             for site in layer.sites:
                 hooks += self._at(site, sources[id(site)], targets[id(site)])
         hooks += [before(anatomy.head, self._entering), after(anatomy.head, self._leaving)]
@@ -129,7 +172,7 @@ class Cut:
         numbers: defaultdict[int, list[int]] = defaultdict(list)
         for number, spot in enumerate(spots):
             if spot.row is not None:
-                numbers[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
+                numbers[id(self.opened.anatomy.coordinates(spot.neuron)[0])].append(number)
         return numbers
 
     def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
@@ -180,6 +223,24 @@ class Cut:
         if spots and isinstance(site, DenseSite):
             yield after(site.down, writing)
 
+    def _at_heads(self, site: HeadSite, sources: list[int], targets: list[int]) -> Any:
+        """The hook of one layer's heads, on the input of the output projection."""
+
+        def cut(activations: Tensor, _: Any) -> Tensor:
+            if targets:
+                spots = [self.targets[number] for number in targets]
+                slopes = torch.stack([spot.slopes for spot in spots if spot.slopes is not None])
+                slices = activations.reshape(-1, site.n_heads, site.d_head)
+                here = slices[[spot.row or 0 for spot in spots], [spot.column for spot in spots]]
+                self.read.append(_Looked(targets, (here * slopes.to(here)).sum(-1)))
+            leaf = activations.detach()
+            if sources:
+                spots = [self.sources[number] for number in sources]
+                self.written.append(_Attended(sources, leaf.requires_grad_(), spots, site))
+            return leaf
+
+        return on_neurons(site, cut)
+
     def _share(self, site: NeuronSite, activations: Tensor, targets: list[int], read: Tensor) -> None:
         spots = [self.targets[number] for number in targets]
         flat = activations.reshape(-1, activations.shape[-1])
@@ -200,18 +261,13 @@ class GradientShare:
 
 @torch.enable_grad()
 def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[GradientShare]:
-    """The shares of all targets as functions of their MLPs' inputs, lower layers first, then that of the output; `rows`
+    """The shares of all targets as functions of what they read, lower layers first, then that of the output; `rows`
     at a time. `logits` are those that the cut pass returned."""
     shares: list[GradientShare] = []
     for tap in cut.read:
         for first in range(0, len(tap.numbers), rows):
             part = slice(first, first + rows)
-            (gradient,) = _vmapped(tap.shares[part], [tap.read])
-            assert gradient is not None
-            positions = tap.positions[part]
-            own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
-            values = (tap.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
-            shares += map(GradientShare, tap.numbers[part], values.unbind())
+            shares += map(GradientShare, tap.numbers[part], tap.values(part).unbind())
     value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
     return [*shares, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]

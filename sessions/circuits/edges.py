@@ -1,4 +1,4 @@
-"""Edges: how much relevance flows directly from neuron to neuron.
+"""Edges: how much relevance flows directly from unit to unit.
 
 The edge from neuron s to neuron t is a_s · ∂R_t/∂a_s: the activation of s times the gradient of t's share of the
 circuit's target, in the linearised network of `rules.linearised` (LRP, frozen attention). Every MLP is cut, so that a
@@ -20,7 +20,11 @@ contribution to its down projection is not halved.
 4. All targets, and the output as one more, are propagated from there to the MLPs' outputs and to the embeddings in one
    vmapped backward pass, which passes through no MLP.
 5. With g, the gradient with respect to what the MLP of s writes at the position of s, the edge is
-   a_s · (down column of s) · g.
+   a_s · (down column of s) · g; a head's is its slice times the gradient with respect to it.
+
+Where heads are among the units, attention is cut like the MLPs, and no path runs through a head: the edges of all
+neurons and all heads into a unit or the output, and the part from the embeddings, sum to its relevance. A head's share
+is G_t · a_t over its slice, a function of the values at all positions that it looks at: its pattern is a constant.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.sites import DenseSite
 from sessions.model.target import Target
 from sessions.model.tokens import last_positions
-from sessions.model.units import Unit
+from sessions.model.units import NEURONS, Kind, Unit
 
 #: The method whose attributions the edges decompose, with its first rule for attention.
 BY = Relp()
@@ -102,8 +106,8 @@ def trace(
     Args:
         ids: the prompt; where the target is a sequence, followed by all its tokens but the last.
         target: the circuit's target, which is the output of the graph.
-        sources: neurons with positions, counted from 0.
-        targets: neurons likewise, or how many of the sources, those with the largest |attribution|.
+        sources: neurons and heads with positions, counted from 0.
+        targets: units likewise, or how many of the sources, those with the largest |attribution|.
         batch: targets times tokens in one backward pass.
 
     Raises:
@@ -118,7 +122,13 @@ def trace(
     yield Progress("attributing")
     with locating(opened, [ids]):
         attribution = attribute(
-            opened.model, opened.anatomy, prompt, lambda logits: value_of(target, logits), kept=kept, cancel=cancel
+            opened.model,
+            opened.anatomy,
+            prompt,
+            lambda logits: value_of(target, logits),
+            kept=kept,
+            kinds=("neuron", "head") if any(unit.kind == "head" for unit in named) else NEURONS,
+            cancel=cancel,
         )
     spots = _spots(attribution, sources)
     into = _strongest(spots, targets) if isinstance(targets, int) else _spots(attribution, targets)
@@ -206,7 +216,7 @@ def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Unit]) -> No
     anatomy = opened.anatomy
     BY.check_model(anatomy)
     for neuron in neurons:
-        site, _ = anatomy.site_of(*neuron.site)
+        site, _ = anatomy.coordinates(neuron)
         if neuron.position is None or not 0 <= neuron.position < len(ids):
             where = "has no position" if neuron.position is None else "is not in the prompt"
             raise UsageError(
@@ -225,13 +235,13 @@ def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
 
 
 def _spots(attribution: Attribution, neurons: Sequence[Unit]) -> list[Spot]:
-    """The neurons with their rows and columns, activations and attributions."""
+    """The units with their rows and columns, activations and attributions."""
     spots = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
-    of_layer: defaultdict[int, list[int]] = defaultdict(list)
+    of_layer: defaultdict[tuple[int, Kind], list[int]] = defaultdict(list)
     for number, neuron in enumerate(neurons):
-        of_layer[neuron.layer].append(number)
+        of_layer[neuron.layer, neuron.kind].append(number)
     for site in attribution.sites:
-        numbers = of_layer[site.layer]
+        numbers = of_layer[site.layer, site.kind]
         first, width = site.offsets[:, None], site.relevance.shape[1]
         positions = site.positions.new_tensor([_at(neurons[number]) for number in numbers])
         indices = site.offsets.new_tensor([neurons[number].index for number in numbers])
@@ -242,7 +252,8 @@ def _spots(attribution: Attribution, neurons: Sequence[Unit]) -> list[Spot]:
         places = zip(which.tolist(), rows.tolist(), columns.tolist(), strict=True)
         for (place, row, column), share, value in zip(places, relevance, activation, strict=True):
             neuron = structs.replace(neurons[numbers[place]], attribution=share, activation=value)
-            spots[numbers[place]] = Spot(neuron, row, column)
+            slopes = None if site.slopes is None else site.slopes[row, column]
+            spots[numbers[place]] = Spot(neuron, row, column, slopes)
     return spots
 
 

@@ -199,8 +199,12 @@ def _relevance(
     for (layer, site, routing), activation, gradient in pairs:
         moved = activation if reference is None else _moved(activation, reference[ordered.index(id(site))])
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
-        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
+        keep = isinstance(site, HeadSite)  # its gradient is read again below
+        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved, keep=keep)
         site_relevance = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
+        if isinstance(site, HeadSite) and lengths is None and gradient is not None:
+            slopes = gradient.detach().reshape(-1, site.n_heads, site.d_head)
+            site_relevance = replace(site_relevance, slopes=slopes)
         sites.append(site_relevance if lengths is None else _of_many(site_relevance, lengths))
     _refuse_infinite(sites)
     *inputs, outputs = (
@@ -234,9 +238,9 @@ def _moved(activation: Tensor, reference: Tensor) -> Tensor:
     return torch.where(known.isnan(), 0, activation - known)
 
 
-def _product(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Gradient × activation in float32, computed in place where the gradient is float32, as it is not used again."""
-    if gradient.dtype == torch.float32:
+def _product(gradient: Tensor, activation: Tensor, *, keep: bool) -> Tensor:
+    """Gradient × activation in float32, in place of a float32 gradient unless that is to be kept."""
+    if gradient.dtype == torch.float32 and not keep:
         return gradient.mul_(activation)
     return gradient.float() * activation.float()
 

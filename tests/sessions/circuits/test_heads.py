@@ -14,6 +14,7 @@ from sessions.circuits.attributing import attribute
 from sessions.circuits.attribution import Attribution
 from sessions.circuits.cases import resolve_targets
 from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, discover
+from sessions.circuits.edges import trace
 from sessions.circuits.faithfulness import faithfulness, ranked
 from sessions.circuits.mean_effects import mean_effects
 from sessions.circuits.pattern_effect import looking_alike, pattern_effect
@@ -278,3 +279,34 @@ def test_a_family_whose_heads_cannot_be_told_apart_is_refused_by_name(monkeypatc
     with pytest.raises(ModelError, match="no attention of 'llama' has an output projection that reads equal slices"):
         attributed(odd, ("head",))
     assert set(odd.anatomy.head_counts) == {0}
+
+
+# Edges
+
+
+@pytest.mark.parametrize("family", [family for family in (*DENSE, *MOE) if family not in NO_RULE])
+def test_heads_neurons_and_embeddings_add_up_to_the_target_and_to_each_unit(family: str) -> None:
+    """One conserved account: what all units add directly, and the embeddings, is all there is, biases aside."""
+    model = opened(family)
+    ids = IDS[:6]
+    found = attribute(
+        model.model,
+        model.anatomy,
+        torch.tensor([ids]),
+        lambda scores: scores[-1, 7] - scores[-1, 19],
+        kinds=("neuron", "head"),
+    )
+    sources = [
+        Unit(site.layer, int(site.offsets[row]) + column, int(site.positions[row]), kind=site.kind)
+        for site in found.sites
+        for row in range(len(site.positions))
+        for column in range(site.relevance.shape[1])
+    ]
+    targets = [Unit(2, 1, 5, kind="head"), Unit(1, 3, 4, kind="head"), Unit(2, sources[-1].index, 5), Unit(1, 3, 5)]
+    traced = finished(trace(model, ids, TARGET, sources, targets))
+    accounts = traced.weights.sum(1) + torch.tensor(traced.embeddings)
+    # Rounding is of the size of what is summed, not of what is left of it.
+    size = traced.weights.abs().sum(1) + torch.tensor(traced.embeddings).abs()
+    gap = (accounts - torch.tensor(traced.relevance)).abs() / size.clamp(min=1e-6)
+    assert float(gap.max()) < 1e-5
+    assert traced.relevance[-1] == pytest.approx(traced.value, abs=1e-5 * float(size[-1]))
