@@ -131,6 +131,17 @@ class MethodWord(OneOf):
 METHOD = MethodWord()
 
 
+#: Whose gradient a round of training counts.
+UNIT = OneOf(
+    "unit",
+    {
+        "neuron": "the neurons of dense MLPs",
+        "head": "attention heads, by their slice of the output projection's adapter",
+        "expert": "the experts of a mixture, by gradient × activation",
+    },
+)
+
+
 UNITS = OneOf(
     "units",
     {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import structs
 
+from commands.choices import UNIT
 from commands.names import FileName, Name, SavedName
 from commands.presets import REGION_LIST
 from commands.request import Arg, Constraint, Excludes, Flag, Needs, Opt, Options, Request
@@ -17,7 +18,7 @@ from commands.words import ListWord, ObservedWord, Real, TextWord, Whole, Word, 
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.procedures.training import edits_left_out, latest_round, rounds_shown
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
@@ -87,6 +88,9 @@ class Keeping(Options, frozen=True):
     group = "What is kept"
 
     top: Annotated[int, Opt(Whole(), "recruits to keep by name")] = 30
+    unit: Annotated[
+        Literal["neuron", "head", "expert"], Opt(UNIT, "whose gradient is counted: neurons, heads or experts")
+    ] = "neuron"
     no_control: Annotated[bool, Flag("leave out the control, a second training with random neurons suppressed")] = False
     force: Annotated[bool, Flag("replace rounds of that name; the earlier ones go to the trash")] = False
     anew: Annotated[bool, Flag("start over, if it was begun and not finished")] = False
@@ -143,6 +147,7 @@ class Training(Request, frozen=True, kw_only=True):
             checkpointing=how.checkpointing,
             neurons=neurons,
             begins=begins,
+            unit=keeping.unit,
         )
         typed = structs.replace(
             self,
@@ -177,7 +182,8 @@ class TrainRound(Training, frozen=True, kw_only=True):
 
     Every training starts from the model as it was opened, without edits. Only the reply is learned; texts of it
     that a sample names under parts count by their weight. The gradient that each neuron absorbs is summed; the
-    strongest neurons are the round's recruits, which recruits:NAME selects. --add-recruits N first suppresses those
+    strongest neurons are the round's recruits, which recruits:NAME selects. With --unit head attention heads are
+    counted instead, with --unit expert the experts of a mixture. --add-recruits N first suppresses those
     of the latest round. If anything is suppressed, a control is trained with as many random neurons of the same
     layers suppressed instead, to show what the choice of neurons does.
 
@@ -242,7 +248,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
         """The neurons whose own weights are to be trained; none where an adapter of low rank is."""
         if self.neurons is None:
             return ()
-        chosen = together(session.select(self.neurons).neurons)
+        chosen = together(only_neurons(session.select(self.neurons).neurons, "--neurons"))
         for neuron in chosen:
             session.opened().anatomy.check(*neuron.site)
         return chosen
@@ -291,7 +297,7 @@ class TrainSeries(Training, frozen=True, kw_only=True):
         from sessions.training.training import remarks
 
         rounds = Rounds(session.store)
-        check_measured(session.opened().anatomy)
+        check_measured(session.opened().anatomy, self.keeping.unit)
         job, suppressed = self.job(session), session.suppressed
         if self.inventory is not None:
             preset, _ = session.saved.read_preset(self.inventory)

@@ -239,8 +239,8 @@ class Session:
         around = Surroundings(
             circuit=self.circuit,
             widths=() if anatomy is None else anatomy.widths,
-            heads=() if anatomy is None else anatomy.head_counts,
-            experts=() if anatomy is None else anatomy.expert_counts,
+            heads=() if anatomy is None else anatomy.counts("head"),
+            experts=() if anatomy is None else anatomy.counts("expert"),
             length=self._length() if length is None else length,
             names=tuple(self.store.names("circuit")),
             read=lambda name: self.saved.read_circuit(name)[0],

@@ -160,13 +160,12 @@ def _from_end(neuron: Unit, length: int) -> Unit:
 def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Unit, ...]:
     """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
-    counts = {"neuron": anatomy.widths, "head": anatomy.head_counts, "expert": anatomy.expert_counts}
     left: dict[Place, list[int]] = {}
     others = []
     for unit in ranking:
         where = unit.place._replace(number=0)
         if where not in left:
-            left[where] = torch.randperm(counts[unit.kind][unit.layer], generator=generator).tolist()
+            left[where] = torch.randperm(anatomy.counts(unit.kind)[unit.layer], generator=generator).tolist()
         others.append(Unit(unit.layer, left[where].pop(), unit.position, kind=unit.kind))
     return tuple(others)
 

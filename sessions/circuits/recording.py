@@ -163,7 +163,7 @@ def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> Reference | None:
 
 def _kinds(anatomy: Anatomy) -> tuple[Kind, ...]:
     """The kinds of units that are recorded on a model."""
-    return RECORDED if any(anatomy.head_counts) else NEURONS
+    return RECORDED if any(anatomy.counts("head")) else NEURONS
 
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], cancel: Cancel | None) -> Reference:

@@ -116,14 +116,12 @@ class Anatomy:
         """The number of neurons of each layer."""
         return tuple(layer.width for layer in self.layers)
 
-    @property
-    def head_counts(self) -> tuple[int, ...]:
-        """The number of attention heads of each layer, 0 where they cannot be told apart."""
-        return tuple(0 if layer.heads is None else layer.heads.n_heads for layer in self.layers)
-
-    @property
-    def expert_counts(self) -> tuple[int, ...]:
-        """The number of experts of each layer."""
+    def counts(self, kind: Kind) -> tuple[int, ...]:
+        """The number of units of a kind in each layer; no heads where they cannot be told apart."""
+        if kind == "neuron":
+            return self.widths
+        if kind == "head":
+            return tuple(0 if layer.heads is None else layer.heads.n_heads for layer in self.layers)
         return tuple(
             sum(site.n_experts for site in layer.sites if isinstance(site, ExpertSite)) for layer in self.layers
         )

@@ -127,14 +127,14 @@ def named(units: Sequence[Unit]) -> str:
     return f"{len(units):,} {what.removesuffix('s') if len(units) == 1 else what}"
 
 
-def only_neurons(units: Sequence[Unit], what: str) -> Sequence[Unit]:
-    """The units, all of which are neurons.
+def only_neurons(units: Sequence[Unit], what: str, hint: str = "") -> Sequence[Unit]:
+    """The units, all of which are neurons. `hint` is what to type instead.
 
     Raises:
         UsageError: one is not; `what` says in words what takes neurons alone.
     """
     other = next((unit for unit in units if unit.kind != "neuron"), None)
     if other is not None:
-        article = "an" if other.kind == "expert" else "a"
-        raise UsageError(f"{other} is {article} {other.kind}, and {what} takes neurons only", "for example: L24/N1005")
+        problem = f"{other} is {'an' if other.kind == 'expert' else 'a'} {other.kind}, and {what} takes neurons only"
+        raise UsageError(problem, hint or "for example: L24/N1005")
     return units

@@ -11,7 +11,7 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.last_output import LastOutput
 from sessions.model.info import Encoded
 from sessions.model.target import Target
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.procedures.generating import decoded
 from sessions.procedures.states import check_layer
 from sessions.procedures.token_meant import token_meant
@@ -149,7 +149,9 @@ def observed_neurons(session: Session, *, observe: str | None) -> tuple[Unit, ..
     """The neurons to read, each once; none where none are named."""
     if observe is None:
         return ()
-    neurons = tuple({neuron.site: neuron for neuron in session.select(observe).neurons}.values())
+    neurons = tuple(
+        {neuron.site: neuron for neuron in only_neurons(session.select(observe).neurons, "--observe")}.values()
+    )
     if len(neurons) > MOST:
         raise UsageError(f"'{observe}' is {len(neurons):,} neurons; {MOST} are observed at most", "for example: top10")
     for neuron in neurons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 from msgspec import structs
@@ -14,7 +15,7 @@ from sessions.circuits.methods import METHODS
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.target import Target
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import NeuronCard, NeuronRow, NeuronTable, UniversalRow, UniversalShown
 from sessions.session import Session
@@ -170,14 +171,26 @@ def over_corpus(atlas: Atlas | None, neuron: Unit) -> tuple[Peak | None, float |
     return peak(strongest), float(atlas.layer(neuron.layer).rate[neuron.index])
 
 
+def pushes_of(session: Session, units: Sequence[Unit], tokens: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The tokens that each unit pushes up and down: none for experts, and for heads outside the circuit's prompt."""
+    from sessions.directions.lens import pushed, pushed_by_heads
+
+    opened, circuit = session.opened(), session.circuit
+    ids = () if circuit is None else circuit.ids
+    neurons = [unit for unit in units if unit.kind == "neuron"]
+    heads = [unit for unit in units if unit.kind == "head" and unit.position is not None and ids]
+    known = dict(zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons, tokens), strict=True))
+    if heads:
+        known |= zip(heads, pushed_by_heads(opened, ids, heads, tokens, session.cancel), strict=True)
+    return [known.get(unit, ((), ())) for unit in units]
+
+
 def neuron_table(session: Session, *, text: str, most: int | None, tokens: int) -> Steps[NeuronTable]:
     """Neurons with what the circuit, their weights and the latest atlas say of them."""
-    from sessions.directions.lens import pushed
-
     chosen = session.select(text, length=session.circuit_length())
     shown = chosen.neurons[: session.settings.rows if most is None else most]
-    opened, circuit = session.opened(), session.circuit
-    pushes = pushed(opened.anatomy, opened.tokenizer, shown, tokens)
+    circuit = session.circuit
+    pushes = pushes_of(session, shown, tokens)
     yield Progress("looking into the atlas")
     atlas = atlas_at_hand(session)
     peaks = [over_corpus(atlas, neuron) for neuron in shown]
@@ -208,6 +221,7 @@ def card_of(session: Session, *, text: str, tokens: int, no_verify: bool) -> Ste
     from sessions.directions import lens, reading
 
     neuron = one_of(session, text, length=session.circuit_length() if explains(session.circuit) else None)
+    only_neurons([neuron], "neuron", f"attention {neuron}" if neuron.kind == "head" else "")
     opened, circuit = session.opened(), session.circuit
     opened.anatomy.check(*neuron.site)
     yield Progress("attributing")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.results import Rewritten
 from sessions.session import Session
 
@@ -30,7 +30,7 @@ def sacrificed_neuron(session: Session) -> Steps[tuple[Unit, str]]:
 
 def rewritable(session: Session, text: str) -> Unit:
     """The one neuron that a text names, if its weights may be rewritten."""
-    neurons = session.select(text).neurons
+    neurons = only_neurons(session.select(text).neurons, "rewrite")
     if len(neurons) != 1 or neurons[0].position is not None:
         problem = (
             f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sessions.errors import UsageError
 from sessions.model.info import Encoded, Prompt
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 def observed_neuron(session: Session, text: str) -> Unit:
     """The one neuron that a text names, in the open model."""
-    neurons = session.select(text).neurons
+    neurons = only_neurons(session.select(text).neurons, "capturing a neuron")
     if len(neurons) != 1:
         raise UsageError(f"'{text}' is {len(neurons):,} neurons; one is needed", "name one: L12/N34")
     session.opened().anatomy.check(*neurons[0].site)

@@ -77,12 +77,16 @@ def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure 
     absorbed = shelf.recruits(trained.name)
     measure = by or absorbed.usual
     neurons, total = absorbed.strongest(top, measure), absorbed.total(measure)
-    earlier = {neuron.site: one.name for one in known if one.created < trained.created for neuron in one.recruited}
+    # What a head or an expert writes depends on the text: only neurons push the same tokens everywhere.
+    pushes = (
+        pushed(opened.anatomy, opened.tokenizer, neurons) if absorbed.kind == "neuron" else [((), ())] * len(neurons)
+    )
+    earlier = {neuron.anywhere: one.name for one in known if one.created < trained.created for neuron in one.recruited}
     rows = tuple(
         RecruitRow(
-            neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")
+            neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.anywhere, "")
         )
-        for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
+        for neuron, (up, down) in zip(neurons, pushes, strict=True)
     )
     return RecruitsShown(name=trained.name, measure=measure, rows=rows, total=total, suppressed=len(trained.suppressed))
 

@@ -63,7 +63,7 @@ class RoundComparison(Struct, frozen=True, kw_only=True):
 
 def compared(first: Round, second: Round, measured: int | None = None) -> RoundComparison:
     """Compare two rounds; `measured` is the model's number of measured neurons, None for rounds of two models."""
-    mine, theirs = ({neuron.site for neuron in one.recruited} for one in (first, second))
+    mine, theirs = ({neuron.anywhere for neuron in one.recruited} for one in (first, second))
     flows = shares(first.outcome.gradient), shares(second.outcome.gradient)
     either = len(mine | theirs)
     return RoundComparison(
@@ -72,7 +72,7 @@ def compared(first: Round, second: Round, measured: int | None = None) -> RoundC
         layers=_rows({str(layer): share for layer, share in enumerate(by_layer(flow))} for flow in flows),
         cosine=_cosine(*flows),
         recruits=(len(mine), len(theirs)),
-        shared=tuple(neuron for neuron in first.recruited if neuron.site in theirs),
+        shared=tuple(neuron for neuron in first.recruited if neuron.anywhere in theirs),
         jaccard=len(mine & theirs) / either if either else 0.0,
         by_chance=len(mine) * len(theirs) / measured if measured else None,
         suppressed=(len(first.suppressed), len(second.suppressed)),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from sessions.errors import UsageError
-from sessions.model.units import Unit
+from sessions.model.units import Kind, Unit
 
 KIND, FORMAT = "round", 1
 #: The last learning rate, as a share of the first.
@@ -29,7 +29,7 @@ class TrainingPlan(Struct, frozen=True, kw_only=True):
     `modules` are the last parts of the names of the projections that get an adapter. A step runs `batch` samples, one
     after the other. `checkpointing` recomputes activations in the backward pass instead of keeping them. With
     `neurons`, training changes the weights of these neurons only, and ignores modules, rank and alpha. `begins`
-    names the edit that their training starts from.
+    names the edit that their training starts from. `unit` is the kind of unit whose gradient is counted.
     """
 
     modules: tuple[str, ...]
@@ -43,6 +43,7 @@ class TrainingPlan(Struct, frozen=True, kw_only=True):
     checkpointing: bool = False
     neurons: tuple[Unit, ...] = ()
     begins: str = ""
+    unit: Kind = "neuron"
 
     def steps(self, samples: int) -> int:
         """The number of steps over all epochs, for this number of samples."""
@@ -195,5 +196,5 @@ def in_series(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round]
 
 
 def together(*groups: Sequence[Unit]) -> tuple[Unit, ...]:
-    """The neurons of several groups, each once, without position or attribution."""
-    return tuple({neuron.site: Unit(*neuron.site) for group in groups for neuron in group}.values())
+    """The units of several groups, each once, without position or attribution."""
+    return tuple({unit.anywhere: unit.bare for group in groups for unit in group}.values())

@@ -133,7 +133,12 @@ class Learner:
 
     @contextmanager
     def running(self, suppressed: Sequence[Unit], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
-        """Inside the block, hold these neurons at zero and count the gradient of all others."""
+        """Inside the block, hold these units at zero and count the gradient of all others."""
+        absorbing.grouped = {
+            layer: parts.heads.n_heads
+            for layer, parts in enumerate(self.anatomy.layers)
+            if self._plan.unit == "head" and parts.heads is not None
+        }
         readers = {layer: self._readers(layer) for layer in range(self.anatomy.n_layers)}
         absorbing.columns = {layer: tensors for layer, tensors in readers.items() if tensors}
         if absorbing.modules is not None:
@@ -141,15 +146,20 @@ class Learner:
         with ExitStack() as stack:
             if suppressed:
                 stack.enter_context(Suppression(self.anatomy, suppressed).held())
-            stack.enter_context(absorbing.watching(self.anatomy))
+            stack.enter_context(absorbing.watching(self.anatomy, self._plan.unit))
             if self._plan.checkpointing:
                 stack.enter_context(checkpointed(self.opened.model, [layer.block for layer in self.anatomy.layers]))
             stack.enter_context(watched(self.anatomy, cancel))
             yield
 
     def _readers(self, layer: int) -> list[Tensor]:
-        """The factor A of the adapter on each down projection of a layer; empty unless all of them have one."""
-        factors = [getattr(getattr(site, "down", None), "lora_A", None) for site in self.anatomy.layers[layer].sites]
+        """The factor A of the adapter on each projection of a layer that reads units; empty unless all have one."""
+        parts, kind = self.anatomy.layers[layer], self._plan.unit
+        if kind == "neuron":
+            readers = [getattr(site, "down", None) for site in parts.sites]
+        else:
+            readers = [parts.heads.output] if kind == "head" and parts.heads is not None else []
+        factors = [getattr(reader, "lora_A", None) for reader in readers]
         if self._targets or None in factors:
             return []
         return [factor[_ADAPTER].weight for factor in factors]  # type: ignore[index]

@@ -29,7 +29,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps, with_partials
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.units import Unit
+from sessions.model.units import Kind, Unit
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.learner import Learner, TrainingState, adapted
 from sessions.training.recruits import Recruits, gathered
@@ -86,7 +86,7 @@ def learn(
     """Train a round. The model is unchanged afterwards, even after an error.
 
     Args:
-        suppressed: neurons to hold at zero in every pass; their positions are ignored.
+        suppressed: units to hold at zero in every pass; their positions are ignored.
         begins: the edit to start from, if the plan trains neurons alone.
         state: the state to continue from.
 
@@ -110,7 +110,7 @@ def learn(
     return TrainedRound(
         adapter=adapter,
         config=config,
-        recruits=gathered(state.absorbing, suppressed),
+        recruits=gathered(state.absorbing, suppressed, plan.unit),
         curve=tuple(state.curve),
         initial=tuple(state.initial),
         final=tuple(losses.weighted for losses in final),
@@ -171,13 +171,13 @@ def _order(count: int, plan: TrainingPlan) -> list[tuple[int, ...]]:
 
 
 def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Unit]) -> None:
-    """Raise `UsageError` for a neuron that the model lacks, or if a layer would keep no neuron."""
-    by_layer: dict[int, set[int]] = {}
-    for neuron in suppressed:
-        anatomy.check(neuron.layer, neuron.index)
-        by_layer.setdefault(neuron.layer, set()).add(neuron.index)
-    empty = next((layer for layer, indices in by_layer.items() if len(indices) == anatomy.layers[layer].width), None)
-    if empty is not None:
-        raise UsageError(
-            f"all {len(by_layer[empty]):,} neurons of layer {empty} are suppressed", "leave at least one of them"
-        )
+    """Raise `UsageError` for a unit that the model lacks, or if a layer would keep no neuron, head or expert."""
+    by_layer: dict[tuple[int, Kind], set[int]] = {}
+    for unit in suppressed:
+        anatomy.coordinates(unit)
+        by_layer.setdefault((unit.layer, unit.kind), set()).add(unit.index)
+    for (layer, kind), indices in by_layer.items():
+        if len(indices) == anatomy.counts(kind)[layer]:
+            raise UsageError(
+                f"all {len(indices):,} {kind}s of layer {layer} are suppressed", "leave at least one of them"
+            )

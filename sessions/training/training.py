@@ -20,7 +20,7 @@ from sessions.events import Steps
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.units import Unit
+from sessions.model.units import Kind, Unit
 from sessions.training.findings import Outcome, Round, TrainingPlan, epochs_of
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.recruits import TOP, Recruits
@@ -34,7 +34,7 @@ _REPLACE = "replace it with --force, or choose another name"
 
 @dataclass(frozen=True)
 class RoundRequest:
-    """What a round is to be: its name, what it learns and how, and which neurons are held at zero.
+    """What a round is to be: its name, what it learns and how, and which units are held at zero.
 
     `after` names the round whose recruits are among them; `top` is how many recruits count. `force` replaces a round of
     that name, `anew` forgets one that was begun and not finished. `begins` is the edit that neurons which are trained
@@ -126,22 +126,24 @@ def _round(
 
 
 def drawn_like(anatomy: Anatomy, neurons: Sequence[Unit], seed: int) -> tuple[Unit, ...]:
-    """As many other neurons of each layer as `neurons` has there, drawn at random; fewer where a layer has no more."""
+    """As many other units of each kind and layer as `neurons` has there, drawn at random; fewer where there are no
+    more."""
     drawn = random.Random(seed)
-    taken: dict[int, set[int]] = {}
-    for neuron in neurons:
-        taken.setdefault(neuron.layer, set()).add(neuron.index)
+    taken: dict[tuple[int, Kind], set[int]] = {}
+    for unit in neurons:
+        taken.setdefault((unit.layer, unit.kind), set()).add(unit.index)
     controls = []
-    for layer, indices in sorted(taken.items()):
-        left = [index for index in range(anatomy.layers[layer].width) if index not in indices]
-        controls += [Unit(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
+    for (layer, kind), indices in sorted(taken.items()):
+        left = [index for index in range(anatomy.counts(kind)[layer]) if index not in indices]
+        chosen = sorted(drawn.sample(left, min(len(indices), len(left))))
+        controls += [Unit(layer, index, kind=kind) for index in chosen]
     return tuple(controls)
 
 
 def is_of(job: RoundRequest, trained: Round) -> bool:
     """Whether a round is of just this training."""
     same = (trained.plan, trained.data, trained.after) == (job.plan, data_of(job.lessons), job.after)
-    return same and {neuron.site for neuron in trained.suppressed} == {neuron.site for neuron in job.suppressed}
+    return same and {neuron.anywhere for neuron in trained.suppressed} == {neuron.anywhere for neuron in job.suppressed}
 
 
 def _done_before(opened: OpenModel, rounds: Rounds, job: RoundRequest) -> Round | None:
@@ -172,7 +174,7 @@ def _trained(
     suffix: str,
     cancel: Cancel | None,
 ) -> Steps[TrainedRound]:
-    sites = tuple(Unit(*neuron.site) for neuron in suppressed)
+    sites = tuple(unit.bare for unit in suppressed)
     begun = BegunRound(
         model=opened.info.fingerprint,
         dtype=opened.info.dtype,
@@ -206,9 +208,8 @@ def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_contro
         return False
     done = rounds.about(name)
     same = (begun.plan, begun.data) == (done.plan, done.data) and same_model(begun.model, done.fingerprint)
-    return same and (
-        is_control or {neuron.site for neuron in begun.suppressed} == {neuron.site for neuron in done.suppressed}
-    )
+    held = ({unit.anywhere for unit in each.suppressed} for each in (begun, done))
+    return same and (is_control or next(held) == next(held))
 
 
 def _outcome(trained: TrainedRound) -> Outcome:
@@ -255,7 +256,7 @@ def remarks(trained: Round, lessons: Sequence[Lesson], suppressed: int) -> Itera
             f"the first is {phrase[:40]!r} of {name}"
         )
     if trained.after:
-        yield f"what was recruited stays suppressed: {suppressed:,} neurons now are"
+        yield f"what was recruited stays suppressed: {suppressed:,} units now are"
     if trained.plan.neurons:
         yield f"saved as edit {trained.name} as well: edits load {trained.name}"
     if outcome.lacks:
@@ -264,6 +265,7 @@ def remarks(trained: Round, lessons: Sequence[Lesson], suppressed: int) -> Itera
             "it may end in others"
         )
     if not trained.recruited and len(outcome.curve) == 1 and not trained.plan.neurons:
-        yield "no neuron was recruited: B begins at zero, so what A reads has no gradient in the first step"
+        what = f"no {trained.plan.unit} was recruited"
+        yield f"{what}: B begins at zero, so what A reads has no gradient in the first step"
     elif not trained.recruited:
-        yield "no neuron was measured: those of experts are not"
+        yield f"no {trained.plan.unit} was measured: --unit expert measures experts, and --unit head attention heads"

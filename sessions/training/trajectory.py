@@ -27,7 +27,7 @@ from statistics import fmean
 
 from msgspec import Struct
 
-from sessions.model.units import Unit
+from sessions.model.units import Place, Unit
 from sessions.training.findings import Round, mean
 
 #: Below this share of what its control learned, a round is said not to have learned.
@@ -74,9 +74,9 @@ class Trajectory(Struct, frozen=True, kw_only=True):
 def trajectory(rounds: Sequence[tuple[Round, float | None]]) -> Trajectory:
     """The trajectory of rounds in their order, each with its κ."""
     passages: list[Passage] = []
-    seen: set[tuple[int, int]] = set()
+    seen: set[Place] = set()
     for trained, share in rounds:
-        recruited = {neuron.site for neuron in trained.recruited}
+        recruited = {neuron.anywhere for neuron in trained.recruited}
         passages.append(_passage(trained, share, len(recruited & seen), passages[0].initial if passages else None))
         seen |= recruited
     verdict, because = _verdict(passages)

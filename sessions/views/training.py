@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sessions import results
+from sessions.model.units import noun
 from sessions.training.comparing import LossRow, RoundComparison, ShareRow
 from sessions.training.findings import Outcome, Round, by_layer, mean, shares
 from sessions.training.trajectory import Passage
 from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Note, Row, StandsFor, Table
+from sessions.views.circuits import stands_for
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted, curve, percent, signed
 
@@ -350,7 +352,7 @@ def _ranges(numbers: tuple[int, ...]) -> str:
 @viewed.register
 def _(value: results.RecruitsShown) -> Iterator[AnyBlock]:
     columns = (
-        Column(key="neuron", title="neuron", kind="name"),
+        Column(key="neuron", title=noun(row.neuron for row in value.rows).removesuffix("s"), kind="name"),
         Column(key="absorbed", title="absorbed", kind="number", drop=5),
         Column(key="share", title="share", kind="share", drop=4),
         Column(key="up", title="pushes up", kind="token", drop=3),
@@ -360,7 +362,7 @@ def _(value: results.RecruitsShown) -> Iterator[AnyBlock]:
     rows = []
     for row in value.rows:
         cells = (str(row.neuron), row.neuron.attribution or 0.0, row.share, row.up, row.down, row.before or None)
-        rows.append(Row(cells=cells, stands_for=StandsFor("neuron", str(row.neuron))))
+        rows.append(Row(cells=cells, stands_for=stands_for(row.neuron)))
     if value.rows:
         yield Table(columns=columns, rows=tuple(rows))
     together = sum(row.share for row in value.rows)
@@ -368,5 +370,5 @@ def _(value: results.RecruitsShown) -> Iterator[AnyBlock]:
         f"{len(value.rows):,} recruits of {value.name}",
         f"by {value.measure}",
         f"{percent(together)} of the total",
-        f"{value.suppressed:,} neurons were suppressed",
+        f"{value.suppressed:,} units were suppressed",
     )

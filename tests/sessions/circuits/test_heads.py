@@ -42,7 +42,7 @@ def opened(family: str) -> OpenModel:
 
 
 def with_heads(model: OpenModel) -> list[int]:
-    return [layer for layer, count in enumerate(model.anatomy.head_counts) if count]
+    return [layer for layer, count in enumerate(model.anatomy.counts("head")) if count]
 
 
 def logits(model: OpenModel) -> Tensor:
@@ -113,7 +113,7 @@ def test_the_effects_of_all_heads_are_those_of_switching_them_off_one_by_one(fam
     model = opened(family)
     before, units = value(model), []
     for layer in with_heads(model):
-        units += [Unit(layer, head, kind="head") for head in range(model.anatomy.head_counts[layer])]
+        units += [Unit(layer, head, kind="head") for head in range(model.anatomy.counts("head")[layer])]
     found = finished(verify(model, IDS, [*units, Unit(units[-1].layer, 1, 4, kind="head")], TARGET))
     for unit, effect in zip(units, found.effects, strict=False):
         with slice_at(model, unit.layer, unit.index, torch.zeros_like):
@@ -278,7 +278,7 @@ def test_a_family_whose_heads_cannot_be_told_apart_is_refused_by_name(monkeypatc
     odd = adopt(model, tiny_tokenizer(), name="odd")
     with pytest.raises(ModelError, match="no attention of 'llama' has an output projection that reads equal slices"):
         attributed(odd, ("head",))
-    assert set(odd.anatomy.head_counts) == {0}
+    assert set(odd.anatomy.counts("head")) == {0}
 
 
 # Edges

@@ -24,6 +24,7 @@ from sessions.model.units import Unit
 from sessions.store import Store
 from sessions.texts.sample_files import Sample
 from sessions.training.findings import TrainingPlan
+from sessions.training.learner import TrainingState, adapted
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import check_modules, modules_of
@@ -93,6 +94,55 @@ def test_what_is_held_at_zero_absorbs_exactly_nothing_and_the_rest_something(fam
         assert all(float(row.sum()) > 0 for row in by_layer.values())
     named = {neuron.site for neuron in round_.recruits.strongest(1000)}
     assert not named & {neuron.site for neuron in HELD}
+
+
+HEADS = (Unit(0, 1, kind="head"), Unit(2, 3, kind="head"))
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3", "gpt2", "gemma4"])
+def test_heads_absorb_the_gradient_of_their_slice_and_held_ones_nothing(family: str) -> None:
+    found = opened(family)
+    round_ = finished(learn(found, lessons_of(found, SAMPLES), plan(found, unit="head", epochs=1), HEADS))
+    assert round_.recruits.kind == "head"
+    assert set(round_.recruits.scores) == {
+        "gradient",
+        "largest",
+        "last",
+        "activation",
+    }
+    for by_layer in round_.recruits.scores.values():
+        assert {len(row) for row in by_layer.values()} == {4}
+        assert all(by_layer[unit.layer][unit.index] == 0 for unit in HEADS)
+        assert all(float(row.sum()) > 0 for row in by_layer.values())
+    strongest = round_.recruits.strongest(100)
+    assert len(strongest) == 3 * 4 - len(HEADS) and {unit.kind for unit in strongest} == {"head"}
+    again = Recruits.unpacked(round_.recruits.packed(), "it")
+    assert (again.kind, again.suppressed, again.strongest(5)) == ("head", HEADS, round_.recruits.strongest(5))
+
+
+def test_a_head_absorbs_what_the_columns_of_its_slice_do() -> None:
+    """The norm over the columns of the output projection's adapter that read it, as neurons have theirs."""
+    found, lessons = opened(), lessons_of(opened(), SAMPLES[:1])
+    with adapted(found, plan(found, unit="head", epochs=1)) as learner:
+        state = TrainingState()
+        with learner.running((), state.absorbing, None):
+            learner.gradients(lessons, state)
+            for layer, by_head in state.absorbing.scores["last"].items():
+                grad = learner.anatomy.heads_of(layer).output.lora_A["default"].weight.grad  # type: ignore[union-attr]
+                expected = [grad[:, 8 * head : 8 * head + 8].norm() for head in range(4)]
+                torch.testing.assert_close(by_head, torch.stack(expected))
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+def test_experts_absorb_what_flows_to_their_neurons(family: str) -> None:
+    found = opened(family)
+    held = (Unit(1, 2, kind="expert"),)
+    round_ = finished(learn(found, lessons_of(found, SAMPLES), plan(found, unit="expert", epochs=1), held))
+    assert set(round_.recruits.scores) == {"activation"}
+    rows = round_.recruits.scores["activation"]
+    assert {len(row) for row in rows.values()} == {4} and rows[1][2] == 0
+    assert {unit.kind for unit in round_.recruits.strongest(3)} == {"expert"}
+    assert [drawn.kind for drawn in drawn_like(found.anatomy, held, 1)] == ["expert"]
 
 
 def test_the_columns_of_the_adapter_that_read_a_held_neuron_never_move_from_where_they_began() -> None:
