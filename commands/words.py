@@ -5,6 +5,7 @@ and how it is completed. Everything that reads or completes a line uses these.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from sessions.circuits.selection import terms
 from sessions.errors import UsageError
 from sessions.lines import QuotedText
 from sessions.model.target import UnquotedToken
+from sessions.model.units import Unit
 from sessions.settings import MOST, MOST_ROWS, MOST_TOKENS
 
 if TYPE_CHECKING:
@@ -90,6 +92,8 @@ COMPARISONS = {
 
 #: More digits than any count, layer or seed has; Python refuses to read thousands of them.
 _DIGITS = 18
+#: The layer of a unit that is being typed.
+_LAYER = re.compile(r"L([0-9]{1,9})/", re.IGNORECASE)
 
 
 def is_whole(text: str) -> bool:
@@ -259,10 +263,27 @@ class SelectionWord(Word):
                 choices += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
             if session.circuit is not None:
                 choices += [
-                    (str(neuron), "neuron" if neuron.attribution is None else f"neuron, {neuron.attribution:+.3f}")
-                    for neuron in session.circuit.top(20)
+                    (str(unit), unit.kind if unit.attribution is None else f"{unit.kind}, {unit.attribution:+.3f}")
+                    for unit in session.circuit.top(20)
                 ]
+            choices += _of_layer(session, incomplete[cut:].strip())
         return [(before + text, about) for text, about in choices]
+
+
+def _of_layer(session: Session, begun: str) -> list[tuple[str, str]]:
+    """The heads and experts of the layer that a term names, `L5/`; all its neurons would be too many."""
+    match = _LAYER.match(begun)
+    if match is None or session.model is None:
+        return []
+    anatomy, layer = session.model.anatomy, int(match[1])
+    units = [
+        Unit(layer, index, kind=kind)
+        for kind in ("head", "expert")
+        for index in range(anatomy.counts(kind)[layer] if layer < anatomy.n_layers else 0)
+    ]
+    return [(f"L{layer}/*", "all its neurons")] * (layer < anatomy.n_layers) + [
+        (str(unit), unit.kind) for unit in units
+    ]
 
 
 class ObservedWord(Word):

@@ -25,7 +25,7 @@ from sessions.model.generation import Decoding
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
-from sessions.model.units import Unit
+from sessions.model.units import Unit, kind_in
 
 #: Default rows of a batch, and its most tokens: prompt, padding and what may be generated.
 ROWS = 32
@@ -202,8 +202,8 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
     def curves(self, cells: Sequence[SweepPoint]) -> tuple[SweepCurve, ...]:
         """The curve of each selection, from all cells."""
         sites = [len({neuron.anywhere for neuron in neurons}) for neurons in self.neurons]
-        pairs = zip(self.selections, sites, strict=True)
-        return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
+        rows = zip(self.selections, sites, map(kind_in, self.neurons), strict=True)
+        return tuple(curve_of(chosen.text, count, cells, unit) for chosen, count, unit in rows)
 
     def sound(self) -> SweepPlan:
         """The plan, if it is valid, whatever file it is from.

@@ -161,12 +161,13 @@ class Point(Struct, frozen=True):
 
 class SweepCurve(Struct, frozen=True, kw_only=True):
     """The curve of a selection: a point for each multiplier, including the baseline's, in rising order, and a knee for
-    each prompt. `neurons` counts the selection's neurons; adapters have none."""
+    each prompt. `neurons` counts the selection's units, each a `unit`; adapters have none."""
 
     selection: str
     neurons: int
     points: tuple[Point, ...]
     knees: tuple[Knee, ...]
+    unit: str = "neuron"
 
     @property
     def flips(self) -> int:
@@ -199,8 +200,8 @@ def _median(flips: Iterable[Flip | None]) -> float | None:
     return known[(len(known) - 1) // 2].multiplier if known else None
 
 
-def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint]) -> SweepCurve:
-    """The curve of a selection of `neurons` neurons, from all cells of a sweep."""
+def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint], unit: str = "neuron") -> SweepCurve:
+    """The curve of a selection of `neurons` units, from all cells of a sweep."""
     lines = lines_of(selection, cells)
     multipliers = sorted({cell.multiplier for line in lines for cell in line})
     return SweepCurve(
@@ -208,6 +209,7 @@ def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint]) -> Sweep
         neurons=neurons,
         points=tuple(_point(multiplier, lines) for multiplier in multipliers),
         knees=tuple(map(knee_of, lines)),
+        unit=unit,
     )
 
 

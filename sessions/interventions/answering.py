@@ -31,6 +31,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 from sessions.model.texts import text_of
 from sessions.model.tokens import last_positions
+from sessions.model.units import kind_in
 
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
@@ -193,6 +194,7 @@ def _arms(
                 target=None if failed else values[number],
                 target_probability=chance,
                 read=row.read,
+                unit=kind_in(unit for treatment in those for unit in treatment.neurons),
                 fired=following.counted(number, condition.treatments, row.read) if changing else None,
                 guarded=row.guarded,
                 parts=_parts(condition.treatments, number, row.read, following),
@@ -213,6 +215,7 @@ def _parts(
         PartInForce(
             part=where.part,
             neurons=len({neuron.anywhere for treatment in those for neuron in treatment.neurons}),
+            unit=kind_in(unit for treatment in those for unit in treatment.neurons),
             fired=following.counted(number, those, read),
             marker=where.marker,
             opened=where.region != "answer" or following.closed(number, where.marker),

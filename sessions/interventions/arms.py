@@ -19,7 +19,7 @@ class Condition(Struct, frozen=True):
 
 
 class PartInForce(Struct, frozen=True):
-    """A part of a text with interventions: how many neurons they change, and at how many tokens they were in force.
+    """A part of a text with interventions: how many units they change, and at how many tokens they were in force.
 
     `part` is "always", "prompt", "generated", "thought" or "answer", with its positions if it is limited to some.
     `marker` closes the thought, if that bounds the part. `opened` is false for an answer that never began, because the
@@ -31,6 +31,7 @@ class PartInForce(Struct, frozen=True):
     fired: int
     marker: str = ""
     opened: bool = True
+    unit: str = "neuron"
 
 
 class Arm(Struct, frozen=True, kw_only=True):

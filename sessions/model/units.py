@@ -115,16 +115,20 @@ def key_of(units: Sequence[Unit]) -> str:
     return repr(sorted(unit.site for unit in units if unit.kind == "neuron")) + others
 
 
+def kind_in(units: Iterable[Unit]) -> str:
+    """What each of these units is: a neuron, head or expert, or a unit where they differ."""
+    kinds = {unit.kind for unit in units}
+    return kinds.pop() if len(kinds) == 1 else "unit"
+
+
 def noun(units: Iterable[Unit]) -> str:
     """What these units are, in the plural: neurons, heads or experts, or units where they differ."""
-    kinds = {unit.kind for unit in units}
-    return f"{kinds.pop()}s" if len(kinds) == 1 else "units"
+    return f"{kind_in(units)}s"
 
 
 def named(units: Sequence[Unit]) -> str:
     """How many units of what kind: `1 neuron`, `3 heads`, `5 units`."""
-    what = noun(units)
-    return f"{len(units):,} {what.removesuffix('s') if len(units) == 1 else what}"
+    return f"{len(units):,} {kind_in(units)}{'s' * (len(units) != 1)}"
 
 
 def only_neurons(units: Sequence[Unit], what: str, hint: str = "") -> Sequence[Unit]:

@@ -12,7 +12,7 @@ from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weig
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import check_target, write_file
-from sessions.model.units import Unit
+from sessions.model.units import Unit, named
 from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import Edges
 from sessions.session import Session
@@ -68,7 +68,7 @@ def taking_part(session: Session, circuit: Circuit, selection: str) -> tuple[tup
     chosen = session.select(selection, length=session.circuit_length()).within(circuit.neurons)
     if not chosen:
         raise UsageError(
-            f"'{selection}' has none of the circuit's {len(circuit):,} neurons",
+            f"'{selection}' has none of the circuit's {named(circuit.neurons)}",
             "for example: edges top30, or edges all",
         )
     if selection != STRONGEST or len(chosen) == len(circuit):

@@ -15,6 +15,7 @@ from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
 from sessions.interventions.intervention import Intervention, beside_live, units_of
 from sessions.last_output import LastOutput
+from sessions.model.units import Unit, kind_in
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
 from sessions.references import corpus, kept_means
@@ -86,10 +87,12 @@ def compared_with_baseline(
     kl = yield from divergences(opened, encoded, conditions, compared[0].ids, cancel=session.cancel)
     compared = tuple(structs.replace(arm, kl=divergence) for arm, divergence in zip(compared, kl, strict=True))
     session.last_output = LastOutput(text=compared[-1].text, baseline=compared[0].text, logits=logits[-1])
+    changed_units = units_of(change.treatment for change in changes)
     return Compared(
         verb=verb,
         selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",
-        neurons=len(units_of(change.treatment for change in changes)),
+        neurons=len(changed_units),
+        unit=kind_in(map(Unit.at, changed_units)),
         scope=changes[0].scope if verb != "arms" else "",
         encoded=encoded,
         target=target,
@@ -100,14 +103,21 @@ def compared_with_baseline(
 
 
 def in_force(
-    session: Session, added: int = 0, released: int = 0, ended: int = 0, notes: tuple[str, ...] = ()
+    session: Session,
+    added: int = 0,
+    released: int = 0,
+    ended: int = 0,
+    notes: tuple[str, ...] = (),
+    units: Sequence[Unit] = (),
 ) -> WorkingSet:
-    """What is in force now, and what a line changed of it."""
+    """What is in force now, and what a line changed of it; `units` are those that it released."""
+    live = [unit for treatment in session.live for unit in treatment.neurons]
     return WorkingSet(
         suppressed=session.suppressed,
         live=tuple((treatment.said, len(treatment.neurons)) for treatment in session.live),
         added=added,
         released=released,
         ended=ended,
+        unit=kind_in((*units, *session.suppressed, *live)),
         notes=notes,
     )

@@ -54,8 +54,9 @@ def release(session: Session, *, selection: str) -> WorkingSet:
         raise UsageError(
             f"nothing is in force on '{selection}'", "suppress shows what is in force; release all ends it"
         )
+    units = (*session.suppressed, *(unit for intervention in session.live for unit in intervention.neurons))
     session.suppressed, session.live = kept, live
-    return in_force(session, released=released, ended=ended)
+    return in_force(session, released=released, ended=ended, units=units)
 
 
 def multiply(session: Session, *, factor: float | None) -> WorkingSet:

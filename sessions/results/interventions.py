@@ -18,12 +18,14 @@ from sessions.model.units import Unit
 class Intervened(Value, frozen=True, kw_only=True):
     """Fields that all comparisons of an intervention with the unchanged model share.
 
-    `neurons` counts the distinct neurons that were changed; `scope` says at which positions of the text.
+    `neurons` counts the distinct units that were changed, `unit` says what each is; `scope` says at which positions of
+    the text.
     """
 
     table: ClassVar[str] = "arms"
     selection: str
     neurons: int
+    unit: str = "neuron"
     scope: str
     encoded: Encoded
     target: Target | None
@@ -76,9 +78,9 @@ class SweptGrid(Value, frozen=True, kw_only=True):
 class WorkingSet(Value, frozen=True, kw_only=True):
     """`suppress`, `release`: what is in force now, and what the line changed.
 
-    `suppressed` are the neurons held at zero. `live` are the interventions that act on every text, each with its number
-    of neurons. `added` and `released` count the neurons that the line suppressed or released, `ended` those of live
-    interventions that it ended.
+    `suppressed` are the units held at zero. `live` are the interventions that act on every text, each with its number
+    of units. `added` and `released` count the units that the line suppressed or released, `ended` those of live
+    interventions that it ended. `unit` says what each of them is.
     """
 
     table: ClassVar[str] = "suppressed"
@@ -87,6 +89,7 @@ class WorkingSet(Value, frozen=True, kw_only=True):
     added: int = 0
     released: int = 0
     ended: int = 0
+    unit: str = "neuron"
 
 
 class PresetShown(Value, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sessions import results
 from sessions.circuits.diagram import drawn_edges, tree
 from sessions.circuits.flow import Flow
-from sessions.model.units import Place, Unit
+from sessions.model.units import Place, Unit, named
 from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Graph, Heat, Link, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, counted, multiple, percent, signed
@@ -23,7 +23,7 @@ _OUTPUT, _EMBEDDINGS = "output", "embeddings"
 def _(value: results.Edges) -> Iterator[AnyBlock]:
     into = "" if value.targets == len(value.neurons) else f" into the {value.targets:,} strongest"
     yield facts(
-        counted(len(value.neurons), "neuron"),
+        named(value.neurons),
         f"{counted(value.total, 'edge')}{into}" if value.total else "no edges between them",
         f"{aim(value.target)} = {signed(value.target.value)}",
         f"graph in {value.path}" if value.path else "",
@@ -54,7 +54,9 @@ def _strongest(value: results.Edges) -> Table:
         attribution = whole[edge.target]
         share = edge.weight / attribution if attribution else None
         ends = (*_end(value, edge.source), *_end(value, edge.target))
-        rows.append(Row(cells=(edge.weight, *ends, share), stands_for=StandsFor("neuron", name_of(edge.source))))
+        rows.append(
+            Row(cells=(edge.weight, *ends, share), stands_for=StandsFor(edge.source.kind, name_of(edge.source)))
+        )
     note = f"the {value.listed:,} strongest edges" if len(value.edges) > value.listed else ""
     return Table(columns=columns, rows=tuple(rows), note=note)
 
@@ -124,7 +126,7 @@ def _into_the_output(value: results.Edges) -> Table:
         made: tuple[Cell, ...] = (None,) * 4
         if (inflow := inflows.get(source)) is not None:
             made = (inflow.attribution, inflow.chosen, inflow.embeddings, inflow.others)
-        stands_for = None if source is None else StandsFor("neuron", name_of(source))
+        stands_for = None if source is None else StandsFor(source.kind, name_of(source))
         rows.append(Row(cells=(*named, *made), stands_for=stands_for, mark=branch.prefix.rstrip()))
     return Table(columns=columns, rows=tuple(rows))
 

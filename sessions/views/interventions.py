@@ -44,7 +44,7 @@ def intervention(verb: str, value: results.Intervened) -> Facts:
     """What was done, to which neurons, and where."""
     return facts(
         f"{verb} {value.selection}".rstrip(),
-        counted(value.neurons, "neuron") if value.neurons else "",
+        counted(value.neurons, value.unit) if value.neurons else "",
         SCOPES.get(value.scope, value.scope),
         "" if value.target is None else f"target {aim(value.target)}",
     )
@@ -106,7 +106,7 @@ def in_force(arm: Arm) -> Iterator[str]:
             yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
         return
     for part in arm.parts:
-        where = f"{part.part}: {counted(part.neurons, 'neuron')}"
+        where = f"{part.part}: {counted(part.neurons, part.unit)}"
         yield f"{where} at {part.fired:,} of {arm.read:,} tokens" if part.fired else f"{where}, never in force"
 
 
@@ -173,13 +173,13 @@ def target_roles(target: Target | None) -> dict[int, str]:
 @viewed.register
 def _(value: results.WorkingSet) -> Iterator[AnyBlock]:
     done = {"suppressed": value.added, "released": value.released, "ended on": value.ended}
-    said = [f"{word} {counted(count, 'neuron')}" for word, count in done.items() if count]
+    said = [f"{word} {counted(count, value.unit)}" for word, count in done.items() if count]
     if said:
         yield facts(*said)
     names = ", ".join(map(str, value.suppressed))
     rows = [Fact(f"{len(value.suppressed):,}: {names}" if value.suppressed else "none", "suppressed")]
     for number, (label, count) in enumerate(value.live, 1):
-        rows.append(Fact(f"{label}, {counted(count, 'neuron')}", f"live {number}"))
+        rows.append(Fact(f"{label}, {counted(count, value.unit)}", f"live {number}"))
     yield Facts(items=tuple(rows))
 
 

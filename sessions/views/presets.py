@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sessions import results
 from sessions.interventions.presets import Known
+from sessions.model.units import kind_in
 from sessions.views.blocks import AnyBlock, Column, Row, StandsFor, Table
 from sessions.views.circuits import NEURON
 from sessions.views.registry import facts, viewed
@@ -17,7 +18,7 @@ _DOES = {"shift": "adds", "multiply": "times", "hold": "sets to"}
 
 @viewed.register
 def _(value: results.PresetShown) -> Iterator[AnyBlock]:
-    count = counted(value.size, "neuron")
+    count = counted(value.size, kind_in(known.neuron for known in value.neurons))
     if len(value.neurons) != value.size:
         count = f"{len(value.neurons):,} of {count}"
     yield facts(f"preset {value.name}", count, "live in every text until it is released" if value.live else "")
@@ -47,4 +48,4 @@ def _row(known: Known) -> Row:
         " ".join((known.region, *spans)),
         None if known.tier is None else str(known.tier),
     )
-    return Row(cells=cells, stands_for=StandsFor("neuron", str(known.neuron)))
+    return Row(cells=cells, stands_for=StandsFor(known.kind, str(known.neuron)))

@@ -49,7 +49,7 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
     yield from _curve(_measured(value), [*map(_line, value.curves)], value.over)
     said = _said(value.over)
     for curve in value.curves:
-        yield facts(curve.selection, counted(curve.neurons, "neuron") if curve.neurons else "")
+        yield facts(curve.selection, counted(curve.neurons, curve.unit) if curve.neurons else "")
         if value.prompts == 1:
             yield _texts(_arms(curve, value.cells), value.targets > 0, curve.knees[0], value.over)
             yield facts(*_knee(curve.knees[0], said), conclusion=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sessions import results
-from sessions.model.units import noun
+from sessions.model.units import kind_in
 from sessions.training.comparing import LossRow, RoundComparison, ShareRow
 from sessions.training.findings import Outcome, Round, by_layer, mean, shares
 from sessions.training.trajectory import Passage
@@ -352,7 +352,7 @@ def _ranges(numbers: tuple[int, ...]) -> str:
 @viewed.register
 def _(value: results.RecruitsShown) -> Iterator[AnyBlock]:
     columns = (
-        Column(key="neuron", title=noun(row.neuron for row in value.rows).removesuffix("s"), kind="name"),
+        Column(key="neuron", title=kind_in(row.neuron for row in value.rows), kind="name"),
         Column(key="absorbed", title="absorbed", kind="number", drop=5),
         Column(key="share", title="share", kind="share", drop=4),
         Column(key="up", title="pushes up", kind="token", drop=3),

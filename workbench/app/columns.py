@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions.circuits.circuit import Circuit
 from sessions.errors import WorkbenchError
-from sessions.model.units import Place, Unit
+from sessions.model.units import LETTERS, Place, Unit
 from sessions.results import NeuronRow
 from workbench.app.filtering import FilterColumn, NumberComparison, parts
 from workbench.app.neuron_columns import COLUMNS, RATE, SHARE
@@ -49,6 +49,8 @@ NUMBERS = tuple(
 )
 #: Neurons read at a time, so that other threads get their turn.
 _PIECE = 20_000
+#: The letters of the kinds of units; arrays have the places in it.
+_LETTERS = "".join(LETTERS.values())
 
 
 class Sort(NamedTuple):
@@ -75,6 +77,11 @@ class CircuitColumns:
     @property
     def indices(self) -> Numbers:
         return self._column("index")
+
+    @property
+    def kinds(self) -> Numbers:
+        """The kinds of units, as their places in `LETTERS`."""
+        return self._column("kind")
 
     @property
     def positions(self) -> Numbers:
@@ -139,6 +146,8 @@ class CircuitColumns:
             kept.append(_within(self.layers, wanted.layers))
         if wanted.indices:
             kept.append(_within(self.indices, wanted.indices))
+        if wanted.kinds:
+            kept.append(np.isin(self.kinds, wanted.kinds))
         if wanted.positions:
             ranges = [(self._position(first), self._position(last)) for first, last in wanted.positions]
             kept.append(_within(self.positions, ranges))
@@ -171,6 +180,7 @@ class CircuitColumns:
         import numpy as np
 
         same = (self.layers == self.layers[row]) & (self.indices == self.indices[row])
+        same &= self.kinds == self.kinds[row]
         return np.flatnonzero(same).tolist()
 
     def total(self, chosen: Mask) -> tuple[int, float]:
@@ -183,9 +193,11 @@ class CircuitColumns:
         """The position from the beginning of the text."""
         return position + len(self.circuit.tokens) if position < 0 else position
 
-    def _named(self, layer: int, index: int | None, position: int | None) -> Mask:
-        """The rows of a neuron, or of a layer; at one position, or at all."""
+    def _named(self, layer: int, kind: int | None, index: int | None, position: int | None) -> Mask:
+        """The rows of a unit, or of a layer; at one position, or at all."""
         kept: Mask = self.layers == layer
+        if kind is not None:
+            kept &= self.kinds == kind
         if index is not None:
             kept &= self.indices == index
         if position is not None:
@@ -205,7 +217,7 @@ class CircuitColumns:
     def _column(self, name: str) -> Numbers:
         with self._making:
             if name not in self._made:
-                self._made[name] = _read(self.circuit, attrgetter(name))
+                self._made[name] = _read(self.circuit, _kind_of if name == "kind" else attrgetter(name))
             return self._made[name]
 
     @cached_property
@@ -279,7 +291,8 @@ def row_of(circuit: Circuit, name: str) -> int | None:
     exact = columns.places({neuron.place}).get(neuron.place)
     if exact is not None or neuron.position is not None:
         return exact
-    rows = ((columns.layers == neuron.layer) & (columns.indices == neuron.index)).nonzero()[0]
+    here = (columns.layers == neuron.layer) & (columns.indices == neuron.index) & (columns.kinds == _kind_of(neuron))
+    rows = here.nonzero()[0]
     return int(rows[0]) if len(rows) else None
 
 
@@ -292,6 +305,11 @@ def _read(circuit: Circuit, number: Callable[[Any], Any]) -> Numbers:
         piece = neurons[start : start + _PIECE]
         values[start : start + _PIECE] = np.array(list(map(number, piece)), float)
     return values
+
+
+def _kind_of(unit: Unit) -> int:
+    """The place of a unit's kind in `LETTERS`."""
+    return _LETTERS.index(LETTERS[unit.kind])
 
 
 def _within(values: Numbers, ranges: Collection[tuple[int, int]]) -> Mask:
@@ -317,29 +335,31 @@ def _has(token: str, text: str) -> bool:
 
 
 _RANGE = re.compile(r"L(\d{1,9})(?:-(\d{1,9}))?", re.IGNORECASE)
-_INDEX = re.compile(r"N(\d{1,9})(?:-(\d{1,9}))?", re.IGNORECASE)
-_NEURON = re.compile(r"L?(\d{1,9})/(?:N?(\d{1,9})|\*|N)?(?:@(-?\d{1,9})?)?", re.IGNORECASE)
+_INDEX = re.compile(r"([NHE])(?:(\d{1,9})(?:-(\d{1,9}))?|\*)", re.IGNORECASE)
+_NEURON = re.compile(r"L?(\d{1,9})/([NHE])?(?:(\d{1,9})|\*)?(?:@(-?\d{1,9})?)?", re.IGNORECASE)
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_UNFINISHED = re.compile(r"[LN]|[LN]\d+-|@-?|@-?\d+-")
+_UNFINISHED = re.compile(r"[LNHE]|[LNHE]\d+-|@-?|@-?\d+-", re.IGNORECASE)
 _POSITION = re.compile(r"@(-?\d{1,9})(?:-(\d{1,9}))?")
 #: What can be typed, shown while the filter is empty.
-SYNTAX = "L24  24/1005  attr>.4  |effect|>1  share>5%  @-1  + - *  text"
+SYNTAX = "L24  24/1005  H*  attr>.4  |effect|>1  share>5%  @-1  + - *  text"
 
 
 class Filter(NamedTuple):
     """Which neurons to show. Words of one kind widen the filter; different kinds, and several texts, narrow it.
 
     `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for marked neurons.
-    `L24/N1005`, `24/1005` or `24 1005` is one neuron, `L24/*` a layer's. A whole number alone is a layer, an index, or
-    a text. Columns are compared with numbers as `filtering` says: `attr>0.4`, `|effect|>1`, `share>5%`. Other words,
-    and quoted ones, are searched for in the token at the position, in the pushed tokens and in the token of the peak.
+    `L24/N1005`, `24/1005` or `24 1005` is one neuron, `L24/*` a layer's, `L5/H3` a head, `H*` all heads. A whole number
+    alone is a layer, an index, or a text. Columns are compared with numbers as `filtering` says: `attr>0.4`,
+    `|effect|>1`, `share>5%`. Other words, and quoted ones, are searched for in the token at the position, in the pushed
+    tokens and in the token of the peak.
     Unfinished words, such as `L` or `attr>`, are ignored; so are wrong ones, which `wrong` tells.
     """
 
     layers: tuple[tuple[int, int], ...] = ()
     indices: tuple[tuple[int, int], ...] = ()
+    kinds: tuple[int, ...] = ()
     positions: tuple[tuple[int, int], ...] = ()
-    neurons: tuple[tuple[int, int | None, int | None], ...] = ()
+    neurons: tuple[tuple[int, int | None, int | None, int | None], ...] = ()
     wholes: tuple[int, ...] = ()
     signs: tuple[str, ...] = ()
     marked: bool = False
@@ -363,27 +383,34 @@ class Filter(NamedTuple):
             word = waiting.pop()
             if _WHOLE.fullmatch(word):
                 if waiting and _WHOLE.fullmatch(waiting[-1]):
-                    words["neurons"].append((int(word), int(waiting.pop()), None))
+                    words["neurons"].append((int(word), None, int(waiting.pop()), None))
                 elif words["neurons"]:
-                    words["neurons"].append((int(word), None, None))
+                    words["neurons"].append((int(word), None, None, None))
                 else:
                     words["wholes"].append(int(word))
             elif not _UNFINISHED.fullmatch(word):
-                kind, meaning = _meaning(word)
-                words[kind].append(meaning)
+                for kind, meaning in _meanings(word):
+                    words[kind].append(meaning)
         kinds: dict[str, Any] = {name: tuple(values) for name, values in words.items()}
         kinds |= {"marked": bool(words["marked"]), "comparisons": found.comparisons, "wrong": found.wrong}
         return cls(**kinds)
 
 
-def _meaning(word: str) -> tuple[str, Any]:
-    """The kind of a word of a filter, and what it means."""
-    match = _NEURON.fullmatch(word)
-    if match:
-        layer, index, position = (None if each is None else int(each) for each in match.groups())
-        return "neurons", (layer, index, position)
-    for name, pattern in (("layers", _RANGE), ("indices", _INDEX), ("positions", _POSITION)):
+def _meanings(word: str) -> Iterator[tuple[str, Any]]:
+    """The fields of a filter that a word is for, and what it means there."""
+    unit, number = _NEURON.fullmatch(word), _INDEX.fullmatch(word)
+    if unit:
+        layer, index, position = (None if each is None else int(each) for each in unit.group(1, 3, 4))
+        yield "neurons", (layer, None if unit[2] is None else _LETTERS.index(unit[2].upper()), index, position)
+        return
+    if number:
+        yield "kinds", _LETTERS.index(number[1].upper())
+        if number[2] is not None:
+            yield "indices", (int(number[2]), int(number[3] or number[2]))
+        return
+    for name, pattern in (("layers", _RANGE), ("positions", _POSITION)):
         match = pattern.fullmatch(word)
         if match:
-            return name, (int(match[1]), int(match[2] or match[1]))
-    return {"+": "signs", "-": "signs", "*": "marked"}.get(word, "texts"), word.casefold()
+            yield name, (int(match[1]), int(match[2] or match[1]))
+            return
+    yield {"+": "signs", "-": "signs", "*": "marked"}.get(word, "texts"), word.casefold()

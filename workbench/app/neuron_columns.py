@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Unit
+from sessions.model.units import LETTERS, Unit
 from sessions.results import NeuronRow
 from workbench.app.table import TableCell, TableColumn
 from workbench.writing import MISSING, percent, quoted, signed
@@ -37,7 +37,7 @@ def cells_of(circuit: Circuit, neuron: Unit, row: NeuronRow | None) -> Mapping[s
     token = circuit.token(neuron.position)
     return {
         LAYER.key: TableCell(str(neuron.layer)),
-        INDEX.key: TableCell(str(neuron.index)),
+        INDEX.key: TableCell(str(neuron.index) if neuron.kind == "neuron" else f"{LETTERS[neuron.kind]}{neuron.index}"),
         POSITION.key: TableCell("all" if neuron.position is None else str(neuron.position)),
         TOKEN.key: TableCell(quoted(token) if token else MISSING),
         ATTRIBUTION.key: TableCell(signed(neuron.attribution), _sign(neuron.attribution)),

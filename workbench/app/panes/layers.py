@@ -17,6 +17,8 @@ from textual.message import Message
 from textual.strip import Strip
 
 from sessions.circuits.circuit import Circuit
+from sessions.model.units import kind_in
+from sessions.views.writing import counted
 from workbench.app.columns import columns_of
 from workbench.app.composing import letters, line
 from workbench.app.heat import (
@@ -315,12 +317,11 @@ class LayersPane(Pane):
         total, target = cell.total, self.circuit.target.value
         share = f" ({percent(total / target, sign=True)} of the target)" if total is not None and target else ""
         yield f"{named(band)} {self._place(self._position)}  {signed(total) if cell.count else 'no neurons'}{share}"
+        units = [self.circuit.neurons[row] for row in self.heat.rows(band, self._position, _NAMED)]
         if cell.count:
-            yield f"{cell.count:,} neuron{'s' if cell.count > 1 else ''}:"
-        for row in self.heat.rows(band, self._position, _NAMED):
-            neuron = self.circuit.neurons[row]
-            value = neuron.effect if self._by_effect else neuron.attribution
-            yield f"L{neuron.layer}/N{neuron.index} {signed(value)}"
+            yield f"{counted(cell.count, kind_in(units))}:"
+        for unit in units:
+            yield f"{unit.bare} {signed(unit.effect if self._by_effect else unit.attribution)}"
         if cell.count > _NAMED:
             yield "…"
 

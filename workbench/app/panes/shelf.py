@@ -16,6 +16,7 @@ from textual.strip import Strip
 from commands.calling import call_line
 from sessions.artifacts import KINDS, Key
 from sessions.events import State
+from sessions.model.units import named
 from sessions.store import Store
 from sessions.views.blocks import StandsFor
 from sessions.views.writing import counted
@@ -214,13 +215,13 @@ def _held(view: SessionView) -> Iterator[tuple[str, list[str]]]:
         yield "circuit", [inline(state.circuit), size] if size else ["none"]
     else:
         off = f"conservation off by {percent(circuit.conservation)}" if circuit.conservation is not None else ""
-        yield "circuit", [inline(state.circuit), f"{len(circuit):,} neurons", inline(circuit.chosen)]
+        yield "circuit", [inline(state.circuit), named(circuit.neurons), inline(circuit.chosen)]
         yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}" if circuit.target.stated else ""]
         yield "method", [inline(circuit.way), off]
     if state.suppressed:
         more = state.suppressed - len(state.first_suppressed)
-        named = [*state.first_suppressed, f"and {more:,} more" if more else ""]
-        yield "at zero", [f"{state.suppressed:,} suppressed", *named]
+        names = [*state.first_suppressed, f"and {more:,} more" if more else ""]
+        yield "at zero", [f"{state.suppressed:,} suppressed", *names]
     yield "live", [inline(label) for label in state.live]
     earlier = state.edits_applied - len(state.edits)
     yield "edits", [f"{earlier:,} before" if earlier else "", *(inline(label) for label in state.edits)]
