@@ -9,7 +9,7 @@ their attention module, which returns them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -61,19 +61,20 @@ def read_patterns(
     anatomy = opened.anatomy
     batch = torch.tensor([list(ids)], device=opened.device)
 
+    broken: list[int] = []
+
     def heard(layer: int, first: int, weights: Tensor) -> None:
         if bool(weights.isnan().any()):
-            raise not_finite(opened, [ids], "an attention pattern")
-        hear(layer, first, weights[0])
+            broken.append(layer)
+        else:
+            hear(layer, first, weights[0])
 
-    with ExitStack() as stack:
-        stack.enter_context(watched(anatomy, cancel))
-        stack.enter_context(running_rows(opened, [row]))
-        stack.enter_context(_heard(opened, layers, len(ids), heard))
-        if not logits:
-            stack.enter_context(no_logits(anatomy))
-        kept = last_positions(len(ids) if logits else 1, batch)
-        output: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
+    kept = last_positions(len(ids) if logits else 1, batch)
+    with watched(anatomy, cancel), running_rows(opened, [row]):
+        with _heard(opened, layers, len(ids), heard), nullcontext() if logits else no_logits(anatomy):
+            output: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
+        if broken:
+            raise not_finite(opened, [ids], "an attention pattern")
     return output[0]
 
 

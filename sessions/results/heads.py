@@ -69,3 +69,7 @@ class HeadCard(Value, frozen=True, kw_only=True):
     ov: tuple[SingularDirection, ...]
     qk: tuple[SingularDirection, ...]
     split: tuple[SplitScore, ...]
+
+    def token(self, position: int) -> str:
+        """The token at a position of the text."""
+        return self.tokens[position] if 0 <= position < len(self.tokens) else ""

@@ -118,7 +118,7 @@ def _(value: results.HeadCard) -> Iterator[AnyBlock]:
 
 def _looks(value: results.HeadCard) -> str:
     """The position that the query attends to most."""
-    asking = f"{quoted(value.tokens[value.at])} at {value.at}"
+    asking = f"{quoted(value.token(value.at))} at {value.at}"
     if not value.sources:
         return f"{asking} looks at nothing"
     first = value.sources[0]
@@ -133,7 +133,7 @@ def _scores(scores: RepeatScores) -> Iterator[str]:
 
 def _pattern(value: results.HeadCard) -> Heat:
     def named(positions: Sequence[int]) -> tuple[str, ...]:
-        return tuple(f"{position} {value.tokens[position]}" for position in positions)
+        return tuple(f"{position} {value.token(position)}" for position in positions)
 
     return Heat(
         title="weights from the query (rows) to what it attends to (columns)",
@@ -161,7 +161,7 @@ def _sources(value: results.HeadCard) -> Table:
         for source in value.sources
     )
     left = value.total - sum(source.weight for source in value.sources)
-    note = [f"query {quoted(value.tokens[value.at])} at {value.at}", f"entropy {value.entropy:.2f} nats"]
+    note = [f"query {quoted(value.token(value.at))} at {value.at}", f"entropy {value.entropy:.2f} nats"]
     note += [f"{left:.3f} on other positions"] if left > 5e-4 else []
     note += [f"{1 - value.total:.3f} in its sink"] if value.total < 0.999 else []
     return Table(columns=columns, rows=rows, note=" · ".join(note))
@@ -208,7 +208,7 @@ def _named(part: str) -> StandsFor | None:
 def _weights(value: results.HeadCard) -> Iterator[Fact]:
     """What it writes at the query, and what its maps read and write."""
     if value.norm is not None:
-        yield Fact(f"norm {value.norm:.3g}, at {quoted(value.tokens[value.at])}", "writes")
+        yield Fact(f"norm {value.norm:.3g}, at {quoted(value.token(value.at))}", "writes")
         yield Fact(_tokens(value.up), "pushes up")
         yield Fact(_tokens(value.down), "pushes down")
     for name, verb, directions in (("OV", "writes", value.ov), ("QK", "attends to", value.qk)):
