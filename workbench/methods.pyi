@@ -335,6 +335,7 @@ class Verbs:
         percentage: float | None = None,
         cumulative: float | None = None,
         per_layer: int | None = None,
+        units: Literal["neurons", "heads", "neurons,heads"] = 'neurons',
         layers: str | int | tuple[int, int] | range | None = None,
         at: str | int | tuple[int, int] | range | None = None,
         keep_bos: bool = False,
@@ -348,12 +349,17 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Discovered:
-        """Find the neurons that carry the next token.
+        """Find the neurons and heads that carry the next token.
 
         One forward and one backward pass attribute the target to every neuron at every position by
         layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
         logits. With frozen attention they sum to the whole target, and the circuit reports how closely.
-        They are estimates, so the exact effect of each neuron found is measured too, as by verify.
+        They are estimates, so the exact effect of each neuron found is measured too, as by verify. Frozen
+        attention hides what passes through attention patterns: the result says how much that is, by
+        ablating the whole circuit with patterns free and with patterns held.
+
+        `units="heads"` attributes the target to attention heads, `units="neurons,heads"` to both in one
+        account. Where a head looks is not part of its attribution; attention L5/H3 shows it.
 
         Other methods: atp is activation × gradient; ig averages the gradient along the way from the
         reference to the prompt. With `reference="mean"`, or a prompt with another answer, only the
@@ -397,7 +403,9 @@ class Verbs:
                 |attribution|
             per_layer (int | None): first reduce each layer to this many, the strongest
 
-        Args, which neurons:
+        Args, which units:
+            units (Literal["neurons", "heads", "neurons,heads"]): neurons, attention heads, or both (default
+                "neurons")
             layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
             at (str | int | tuple[int, int] | range | None): only these positions: 3-9, or -1, the last (the
                 first too, if included)
@@ -415,7 +423,7 @@ class Verbs:
 
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
-                fields: circuit, candidates, agreement.
+                fields: circuit, candidates, agreement, patterns.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -426,6 +434,7 @@ class Verbs:
             wb.discover(prompts="keys.jsonl", top=200)
             wb.discover(" Austin, Texas", sequence=True, cumulative=0.9)
             wb.discover(" Austin", layers="9-26", method="ig", reference="mean")
+            wb.discover(top=50, units="neurons,heads")
         """
     def neurons(
         self,
@@ -534,7 +543,7 @@ class Verbs:
 
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
-                fields: circuit, candidates, agreement.
+                fields: circuit, candidates, agreement, patterns.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -760,7 +769,7 @@ class Verbs:
 
         Returns:
             Faithfulness: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by
-                size. Its fields: prompts, size, held, order, whole, none, rows, controls.
+                size. Its fields: prompts, size, held, order, whole, none, rows, controls, units.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is

@@ -21,7 +21,7 @@ from sessions.circuits.rules import linearised
 from sessions.errors import ModelError
 from sessions.heads.patterns import shows_scores
 from sessions.interventions.answering import ConditionedPrompt, running_rows
-from sessions.model.attention import AttentionCall, tapped
+from sessions.model.attention_calls import AttentionCall, tapped
 from sessions.model.homes import home_of
 from sessions.model.hooks import after, before, on_states, only_to, watched
 from sessions.model.logits import no_logits

@@ -19,7 +19,8 @@ from sessions.cancel import Cancel
 from sessions.errors import ModelError, UsageError
 from sessions.interventions.answering import ConditionedPrompt, running_rows
 from sessions.model.anatomy import has_eager_attention
-from sessions.model.attention import AttentionCall, exchanged, tapped
+from sessions.model.attending import exchanged
+from sessions.model.attention_calls import AttentionCall, tapped
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, watched
 from sessions.model.logits import no_logits
@@ -110,7 +111,7 @@ def _heard(
         return output
 
     with ExitStack() as stack:
-        stack.enter_context(exchanged(opened.model, lambda _: PLAIN))
+        stack.enter_context(exchanged(opened.model, PLAIN, PLAIN))
         for layer, module in modules.items():
             stack.enter_context(after(module, partial(returned, layer)))
         yield

@@ -12,7 +12,7 @@ from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.heads.patterns import MOST_AT_ONCE, read_patterns
 from sessions.interventions.arms import Condition
 from sessions.interventions.intervention import Intervention
-from sessions.model import attention
+from sessions.model import attention_calls
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
@@ -72,7 +72,7 @@ def test_beyond_a_sliding_window_there_is_no_weight(family: str) -> None:
 def test_a_long_text_is_read_in_blocks_and_says_the_same(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened(family)
     whole = patterns(model)
-    monkeypatch.setattr(attention, "PATTERN", 4 * len(IDS) * 5)
+    monkeypatch.setattr(attention_calls, "PATTERN", 4 * len(IDS) * 5)
     for layer, weights in patterns(model).items():
         torch.testing.assert_close(weights, whole[layer])
 

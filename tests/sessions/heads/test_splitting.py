@@ -84,7 +84,9 @@ def test_a_part_of_the_stream_is_what_its_head_writes(family: str) -> None:
     assert {"embedding", "L0/H3", "L1/H0", "L0/*", "L1/*"} <= set(parts.names)
     last = parts.names.index("L1/*")
     states: list[Tensor] = []
-    handle = model.anatomy.layers[1].writer.register_forward_hook(lambda _, __, output: states.append(output[0]))
+    writer = model.anatomy.layers[1].writer
+    assert writer is not None
+    handle = writer.register_forward_hook(lambda _, __, output: states.append(output[0]))
     model.model(torch.tensor([IDS]))
     handle.remove()
     torch.testing.assert_close(parts.states[last].float(), states[0][list(maps.positions)], atol=1e-5, rtol=1e-4)

@@ -1,13 +1,11 @@
-"""Exchanges the attention function of a model, and hands over what attention modules compute.
+"""What attention modules compute: their queries, keys and values, and the pattern that comes of them.
 
-transformers looks up the function of an attention module by a name in the model's config. `exchanged` changes the name
-inside a block. A family's own eager function is the reference: softcaps, sinks, sliding windows and shared keys are in
-it or in the mask that it gets.
+A family's own eager function computes them: softcaps, sinks, sliding windows and shared keys are in it, or in the mask
+that it gets.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from sessions.model.attending import eager_of, exchanged, registered
 
 #: The name of the implementation that hands over what it computes.
 TAPPED = "workbench_tapped"
@@ -56,20 +54,6 @@ _hearing: dict[nn.Module, Hear] = {}
 
 
 @contextmanager
-def exchanged(model: PreTrainedModel, name_for: Callable[[str], str]) -> Iterator[None]:
-    """Inside the block, attention runs under the implementation that `name_for` gives for the one before."""
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
-    earlier = {key: config._attn_implementation for key, config in configs.items()}
-    try:
-        for config in configs.values():
-            config._attn_implementation = name_for(config._attn_implementation)
-        yield
-    finally:
-        for key, config in configs.items():
-            config._attn_implementation = earlier[key]
-
-
-@contextmanager
 def tapped(model: PreTrainedModel, hearing: Mapping[nn.Module, Hear]) -> Iterator[None]:
     """Inside the block, attention is the family's own eager function, and some attention modules' calls are heard.
 
@@ -77,7 +61,7 @@ def tapped(model: PreTrainedModel, hearing: Mapping[nn.Module, Hear]) -> Iterato
     """
     _hearing.update(hearing)
     try:
-        with exchanged(model, lambda _: TAPPED):
+        with exchanged(model, TAPPED, TAPPED):
             yield
     finally:
         for module in hearing:
@@ -87,8 +71,7 @@ def tapped(model: PreTrainedModel, hearing: Mapping[nn.Module, Hear]) -> Iterato
 def _tapped(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **arguments: Any
 ) -> tuple[Tensor, None]:
-    eager = sys.modules[type(module).__module__].eager_attention_forward
-    hear, length = _hearing.get(module), query.shape[2]
+    eager, hear, length = eager_of(module), _hearing.get(module), query.shape[2]
     rows = max(1, PATTERN // (query.shape[0] * query.shape[1] * key.shape[2]))
     outputs = []
     for first in range(0, length, rows):
@@ -103,5 +86,4 @@ def _tapped(
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), None
 
 
-ALL_ATTENTION_FUNCTIONS.register(TAPPED, _tapped)
-ALL_MASK_ATTENTION_FUNCTIONS.register(TAPPED, eager_mask)
+registered(TAPPED, _tapped)
