@@ -46,6 +46,11 @@ class HeadRow(Struct, frozen=True, kw_only=True):
     scores: RepeatScores
 
     @property
+    def head(self) -> str:
+        """The head as it is typed."""
+        return str(self.neuron)
+
+    @property
     def previous(self) -> float:
         return self.scores.previous
 
