@@ -40,6 +40,7 @@ LIMIT, WIDTH = 600.0, 100
 PICTURED = {
     "capital": "sweep",
     "crab": "rounds lessons",
+    "induction": "attention L18/H6",
     "kernel": "evaluate",
     "meow": "rewrite quiet",
     "patchscope": 'inject texas --into "x:"',

@@ -27,10 +27,10 @@ from sessions.errors import UsageError
 
 #: The modules of verbs, in the order of `help`. A verb is there once its module is in this list.
 FAMILIES = (
-    "prompting", "chat", "circuits", "contrast", "neuron", "verification", "edges", "faithfulness", "universal",
-    "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting", "adapters",
-    "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "sae", "surgery", "evaluating", "training",
-    "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "reporting", "undoing",
+    "prompting", "chat", "circuits", "contrast", "neuron", "heads", "verification", "edges", "faithfulness",
+    "universal", "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting",
+    "adapters", "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "sae", "surgery", "evaluating",
+    "training", "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "reporting", "undoing",
     "expecting",
 )  # fmt: skip
 

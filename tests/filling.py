@@ -42,4 +42,6 @@ def _value(hint: Any, text: str, count: int) -> Any:
         return tuple(_value(each, text, count) for each in args)
     if isinstance(hint, type) and issubclass(hint, Struct):
         return (filled if count else bare)(hint, text)
+    if hasattr(hint, "_fields"):  # a named tuple
+        return hint(*(_value(each, text, count) for each in get_type_hints(hint).values()))
     return hint(count and _NUMBERS[hint]) if hint in _NUMBERS else text

@@ -11,6 +11,7 @@ from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerifi
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
+from sessions.results.heads import HeadCard, HeadTable
 from sessions.results.interventions import Compared, PresetShown, StrengthShown, Swept, SweptGrid, WorkingSet
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
 from sessions.results.states import AtlasBuilt, AtlasShown, AtlasTop, AutoencoderOpened, Injected, InjectedByLayer, MeansBuilt, MeansShown, QuietShown, StateEncoded
@@ -334,6 +335,7 @@ class Verbs:
         percentage: float | None = None,
         cumulative: float | None = None,
         per_layer: int | None = None,
+        units: Literal["neurons", "heads", "neurons,heads"] = 'neurons',
         layers: str | int | tuple[int, int] | range | None = None,
         at: str | int | tuple[int, int] | range | None = None,
         keep_bos: bool = False,
@@ -347,12 +349,17 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Discovered:
-        """Find the neurons that carry the next token.
+        """Find the neurons and heads that carry the next token.
 
         One forward and one backward pass attribute the target to every neuron at every position by
         layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
         logits. With frozen attention they sum to the whole target, and the circuit reports how closely.
-        They are estimates, so the exact effect of each neuron found is measured too, as by verify.
+        They are estimates, so the exact effect of each neuron found is measured too, as by verify. Frozen
+        attention hides what passes through attention patterns: the result says how much that is, by
+        ablating the whole circuit with patterns free and with patterns held.
+
+        `units="heads"` attributes the target to attention heads, `units="neurons,heads"` to both in one
+        account. Where a head looks is not part of its attribution; attention L5/H3 shows it.
 
         Other methods: atp is activation × gradient; ig averages the gradient along the way from the
         reference to the prompt. With `reference="mean"`, or a prompt with another answer, only the
@@ -396,7 +403,9 @@ class Verbs:
                 |attribution|
             per_layer (int | None): first reduce each layer to this many, the strongest
 
-        Args, which neurons:
+        Args, which units:
+            units (Literal["neurons", "heads", "neurons,heads"]): neurons, attention heads, or both (default
+                "neurons")
             layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
             at (str | int | tuple[int, int] | range | None): only these positions: 3-9, or -1, the last (the
                 first too, if included)
@@ -414,7 +423,7 @@ class Verbs:
 
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
-                fields: circuit, candidates, agreement.
+                fields: circuit, candidates, agreement, patterns.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -425,6 +434,7 @@ class Verbs:
             wb.discover(prompts="keys.jsonl", top=200)
             wb.discover(" Austin, Texas", sequence=True, cumulative=0.9)
             wb.discover(" Austin", layers="9-26", method="ig", reference="mean")
+            wb.discover(top=50, units="neurons,heads")
         """
     def neurons(
         self,
@@ -533,7 +543,7 @@ class Verbs:
 
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
-                fields: circuit, candidates, agreement.
+                fields: circuit, candidates, agreement, patterns.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -575,6 +585,67 @@ class Verbs:
         Examples:
             wb.neuron("L24/N1005")
             wb.neuron("L24/N1005@-1")
+        """
+    def attention(
+        self,
+        head: str | Unit | Sequence[Unit] | None = None,
+        *,
+        layer: int | None = None,
+        at: str | None = None,
+        generate: int | None = None,
+        last: int = 64,
+        sources: int = 8,
+        tokens: int = 6,
+        by: Literal["induction", "duplicate", "previous", "first", "weight", "entropy", "layer"] = 'induction',
+        rows: int | None = None,
+    ) -> HeadCard | HeadTable:
+        """Show what attention heads attend to.
+
+        Without a head, a table of all heads: where the query looks most, the entropy of its weights in
+        nats, the weight on the first token (an attention sink), and three scores on random tokens that are
+        repeated once: the mean attention from a token of the second half to the token before it (previous),
+        to its earlier occurrence (duplicate), and to the token after that (induction). The loss on the
+        repeated half says what induction is worth.
+
+        With a head, its card: its pattern as a map, the scores, the tokens that it pushes at the query, and
+        the singular directions of OV (what it reads, what it then writes) and of QK (which queries attend
+        to which sources, at a relative position of 0), as tokens.
+
+        With a head and `at`, one query: its sources, and the scores before the softmax split exactly into
+        what embeddings, heads and MLPs below put into both streams, with the scales of norms held as they
+        are.
+
+        Patterns are those that the model computes, softcaps, sliding windows and shared keys included,
+        under what is suppressed and live. Weights sum to 1; where a head has a sink of its own, to less.
+
+        Args:
+            head (str | Unit | Sequence[Unit] | None): the head, such as L5/H3 (default: a table of heads)
+            layer (int | None): the heads of this layer only
+            at (str | None): the query: a word, or a position (default: -1, the last)
+            generate (int | None): let the model go on, and read these tokens too
+            last (int): tokens of the pattern that are shown, from the end (default 64)
+            sources (int): positions to list that the query attends to most (default 8)
+            tokens (int): tokens to show of each direction (default 6)
+            by (Literal["induction", "duplicate", "previous", "first", "weight", "entropy", "layer"]): the
+                order of the table (default "induction")
+            rows (int | None): heads to list at most (default: the setting rows)
+
+        Returns:
+            HeadCard: what a head attends to, what it is known for, what it reads and writes. Its fields:
+                neuron, rank, circuit_size, tokens, generated, at, sources, entropy, total, queries,
+                columns, pattern, scores, repeated, shared, norm, up, down, ov, qk, split.
+            HeadTable: every head at one query, and its scores on repeated random tokens. Its fields: at,
+                token, length, generated, by, rows, listed, repeated.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.attention()
+            wb.attention(layer=5)
+            wb.attention("L5/H3")
+            wb.attention("L5/H3", at="-1")
         """
     def verify(
         self,
@@ -698,7 +769,7 @@ class Verbs:
 
         Returns:
             Faithfulness: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by
-                size. Its fields: prompts, size, held, order, whole, none, rows, controls.
+                size. Its fields: prompts, size, held, order, whole, none, rows, controls, units.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is

@@ -61,6 +61,7 @@ from sessions.results.edits import (
     Rewritten,
     SubspaceCut,
 )
+from sessions.results.heads import HeadCard, HeadTable
 from sessions.results.interventions import (
     Compared,
     Intervened,
@@ -140,6 +141,8 @@ __all__ = [
     "Fingerprints",
     "Forgotten",
     "Generated",
+    "HeadCard",
+    "HeadTable",
     "Help",
     "HistoryShown",
     "Imported",

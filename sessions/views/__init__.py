@@ -18,6 +18,7 @@ from sessions.views import (
     edges,
     edits,
     evaluation,
+    heads,
     injecting,
     interventions,
     means,
@@ -39,7 +40,7 @@ __all__ = ["FAMILIES", "view"]
 
 #: Importing each of these registers its views with `registry.viewed`.
 FAMILIES = (
-    adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, injecting,
+    adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, heads, injecting,
     interventions, means, neuron, presets, prompting, rewriting, so_far, surgery,
     sweeps, training, universal, vectors,
 )  # fmt: skip

@@ -20,17 +20,18 @@ from sessions.results import Ran
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result
 
-#: The files, one for each project that the workbench was built for.
-PROJECTS = {"capital", "crab", "kernel", "meow", "patchscope"}
+#: The files: one for each project that the workbench was built for, and one on attention heads.
+PROJECTS = {"capital", "crab", "induction", "kernel", "meow", "patchscope"}
 #: What makes the quick ones small: fewer texts and neurons, and no claim that only many of these bear out.
 SMALL = {
     "capital": {"tokens": "8", "sizes": "50,100", "controls": "1"},
+    "induction": {},
     "patchscope": {"docs": "32", "tokens": "12", "map": "11-12"},
 }
 FILES = {file.name: file for file in library.files()}
 
 
-def test_each_of_the_five_projects_has_a_file() -> None:
+def test_each_project_has_a_file() -> None:
     assert FILES.keys() == PROJECTS
     for file in FILES.values():
         assert len(file.heading) > 80, "the heading says what is shown"
@@ -61,7 +62,17 @@ def test_a_file_goes_through_and_what_it_expects_is_true(
 def test_between_them_they_show_what_the_workbench_is_for() -> None:
     used = {VERBS[parse(line.text).verb].head for file in FILES.values() for line in script.read(Path(file.path))}
     assert used >= {"discover", "ablate", "sweep", "contrast", "vector", "edges", "faithfulness"}
-    assert used >= {"rewrite", "say", "train-round", "evaluate", "inspect", "fingerprint", "undo"}
+    assert used >= {
+        "rewrite",
+        "say",
+        "train-round",
+        "evaluate",
+        "inspect",
+        "fingerprint",
+        "undo",
+        "attention",
+        "suppress",
+    }
     assert used >= {"surgery", "crab", "rounds", "recruits", "ensemble", "atlas", "capture", "inject", "sae"}
 
 

@@ -19,6 +19,7 @@ class OpeningLine(NamedTuple):
 #: For each kind of thing the verb that shows it, and whether it only shows.
 _VERBS: Mapping[str, tuple[str, bool]] = {
     "neuron": ("neuron", True),
+    "head": ("attention", True),
     "circuit": ("load", False),
     "vector": ("vector", True),
     "edit": ("inspect", True),
