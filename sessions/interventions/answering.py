@@ -194,7 +194,6 @@ def _arms(
                 target=None if failed else values[number],
                 target_probability=chance,
                 read=row.read,
-                unit=kind_in(unit for treatment in those for unit in treatment.neurons),
                 fired=following.counted(number, condition.treatments, row.read) if changing else None,
                 guarded=row.guarded,
                 parts=_parts(condition.treatments, number, row.read, following),
