@@ -944,9 +944,9 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -994,9 +994,9 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1046,9 +1046,9 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1095,9 +1095,9 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1125,7 +1125,7 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1204,7 +1204,7 @@ class Verbs:
 
         Returns:
             Swept: one arm per multiplier, in the order given, and the knee. Its fields: selection, neurons,
-                scope, encoded, target, arms, knee, folder, chart, over.
+                unit, scope, encoded, target, arms, knee, folder, chart, over.
             SweptGrid: a curve for each selection, and every cell. Its fields: scope, prompts, target,
                 targets, curves, cells, folder, chart, over.
 
@@ -1232,7 +1232,7 @@ class Verbs:
 
         Returns:
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1256,7 +1256,7 @@ class Verbs:
 
         Returns:
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1280,7 +1280,7 @@ class Verbs:
 
         Returns:
             WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
-                added, released, ended.
+                added, released, ended, unit.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -1515,7 +1515,7 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -2411,7 +2411,7 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -2606,6 +2606,7 @@ class Verbs:
         marker: str | None = None,
         checkpointing: bool = False,
         top: int = 30,
+        unit: Literal["neuron", "head", "expert"] = 'neuron',
         no_control: bool = False,
         force: bool = False,
         anew: bool = False,
@@ -2618,7 +2619,8 @@ class Verbs:
 
         Every training starts from the model as it was opened, without edits. Only the reply is learned;
         texts of it that a sample names under parts count by their weight. The gradient that each neuron
-        absorbs is summed; the strongest neurons are the round's recruits, which recruits:NAME selects.
+        absorbs is summed; the strongest neurons are the round's recruits, which recruits:NAME selects. With
+        `unit="head"` attention heads are counted instead, with `unit="expert"` the experts of a mixture.
         `add_recruits=N` first suppresses those of the latest round. If anything is suppressed, a control is
         trained with as many random neurons of the same layers suppressed instead, to show what the choice
         of neurons does.
@@ -2659,6 +2661,8 @@ class Verbs:
 
         Args, what is kept:
             top (int): recruits to keep by name (default 30)
+            unit (Literal["neuron", "head", "expert"]): whose gradient is counted: neurons, heads or experts
+                (default "neuron")
             no_control (bool): leave out the control, a second training with random neurons suppressed
             force (bool): replace rounds of that name; the earlier ones go to the trash
             anew (bool): start over, if it was begun and not finished
@@ -2691,6 +2695,7 @@ class Verbs:
         marker: str | None = None,
         checkpointing: bool = False,
         top: int = 30,
+        unit: Literal["neuron", "head", "expert"] = 'neuron',
         no_control: bool = False,
         force: bool = False,
         anew: bool = False,
@@ -2733,6 +2738,8 @@ class Verbs:
 
         Args, what is kept:
             top (int): recruits to keep by name (default 30)
+            unit (Literal["neuron", "head", "expert"]): whose gradient is counted: neurons, heads or experts
+                (default "neuron")
             no_control (bool): leave out the control, a second training with random neurons suppressed
             force (bool): replace rounds of that name; the earlier ones go to the trash
             anew (bool): start over, if it was begun and not finished
@@ -2786,7 +2793,7 @@ class Verbs:
 
         Returns:
             Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
-                scope, encoded, target, arms, verb, shifts.
+                unit, scope, encoded, target, arms, verb, shifts.
             RoundsShown: the trajectory of rounds in order; `chart` is the picture's file where one was
                 asked for. Its fields: trajectory, rounds, chart.
 

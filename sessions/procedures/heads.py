@@ -120,7 +120,7 @@ def _layers(opened: OpenModel, layer: int | None) -> list[int]:
     if layer is not None:
         anatomy.heads_of(layer)
         return [layer]
-    return [number for number, count in enumerate(anatomy.head_counts) if count]
+    return [number for number, count in enumerate(anatomy.counts("head")) if count]
 
 
 def _head_row(head: Unit, weights: Tensor, tokens: tuple[str, ...], scores: RepeatScores) -> HeadRow:

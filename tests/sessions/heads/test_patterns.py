@@ -30,7 +30,7 @@ def opened(family: str) -> OpenModel:
 def patterns(model: OpenModel, ids: Sequence[int] = IDS, *live: Intervention) -> dict[int, Tensor]:
     """The patterns of all layers that have heads, `[heads, seq, seq]`."""
     row = encode(model.tokenizer, Prompt(text="", exact=tuple(ids))), Condition("", live)
-    layers = [number for number, count in enumerate(model.anatomy.head_counts) if count]
+    layers = [number for number, count in enumerate(model.anatomy.counts("head")) if count]
     blocks: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     read_patterns(model, row, ids, layers, lambda layer, first, weights: blocks[layer].append(weights))
     return {layer: torch.cat(parts, 1) for layer, parts in blocks.items()}

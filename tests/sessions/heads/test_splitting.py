@@ -39,7 +39,7 @@ def split(family: str, *, biases: bool = False) -> tuple[OpenModel, HeadMaps, St
     """The maps of a head of the last layer that has some, and the parts of the stream there."""
     model = adopt(tiny(family, biases=biases), tiny_tokenizer(), name=family)
     row = encode(model.tokenizer, Prompt(text="", exact=tuple(IDS))), Condition("", ())
-    layer = max(number for number, count in enumerate(model.anatomy.head_counts) if count)
+    layer = max(number for number, count in enumerate(model.anatomy.counts("head")) if count)
     maps = head_maps(model, row, IDS, Unit(layer, 2, kind="head"), QUERY, sources=4)
     return model, maps, stream_parts(model, row, IDS, layer, maps.positions)
 
