@@ -76,7 +76,7 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("discover a --vs b --sequence", "usage", "--vs does not go with --sequence", "leave one of them out"),
         ("discover --sequence", "usage", "--sequence needs a text", 'discover " Austin, Texas" --sequence'),
         ("discover a --layers 1-3", "usage", "there is no layer 3", "layers are 0 to 2"),
-        ("discover a --keep-universal --percentage 1e9", "usage", "no neuron is left", "--top 200"),
+        ("discover a --keep-universal --percentage 1e9", "usage", "no unit is left", "--top 200"),
         # selections
         ("ablate L3/N1", "usage", "there is no layer 3", "layers are 0 to 2"),
         ("ablate L1/N48", "usage", "layer 1 has no neuron 48", "its neurons are 0 to 47"),

@@ -170,7 +170,7 @@ def test_shares_of_prompts_are_told(little: Session, keys: str) -> None:
         ("--threshold 101", "'101' is not a number above 0 and at most 100", "0.5"),
         ("--layers 1-3", "there is no layer 3", "layers are 0 to 2"),
         ("--steps 3", "--steps is for --method ig", "leave one of them out"),
-        ("--keep-universal --percentage 1e9", "no neuron is left", "--top 200"),
+        ("--keep-universal --percentage 1e9", "no unit is left", "--top 200"),
     ],
 )
 def test_options_that_do_not_go_with_many_prompts_are_refused(
