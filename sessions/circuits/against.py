@@ -21,7 +21,7 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
-from sessions.circuits.comparing import attribution_by_neuron
+from sessions.circuits.comparing import attribution_by_unit
 from sessions.directions.decomposing import unit_columns
 from sessions.directions.findings import Aligned, LayerCosine, Span, TopOverlap
 from sessions.directions.vector import Vector, cosine, length
@@ -49,7 +49,7 @@ def held_against(
         UsageError: the circuit has no neuron in the vector's layers.
     """
     vector.check(anatomy)
-    sums = attribution_by_neuron(circuit)
+    sums = _by_neuron(circuit)
     chosen = _by_layer(anatomy, sums)
     if not any(layer in chosen for layer in vector.layers):
         raise UsageError("the circuit has no neuron in the layers of the vector", "make the vector at other layers")
@@ -98,7 +98,7 @@ def overlap(
         along += [(float(cosines[index]), (layer, index)) for index in best]
     along = sorted((pair for pair in along if pair[0]), key=lambda item: -abs(item[0]))[:top]
     lying = {site: value for value, site in along}
-    strongest = list(attribution_by_neuron(circuit).items())[:top]
+    strongest = list(_by_neuron(circuit).items())[:top]
     possible = sum(layer in vector.directions for (layer, _), _ in strongest)
     both = [Aligned(Unit(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
     return TopOverlap(
@@ -184,6 +184,12 @@ def _extended(basis: Tensor, columns: Tensor) -> Tensor:
         columns = columns - columns @ basis.T @ basis
     left, sizes, _ = torch.linalg.svd(columns.T, full_matrices=False)
     return torch.cat([basis, left.T[sizes > _NOTHING]])
+
+
+def _by_neuron(circuit: Circuit) -> dict[tuple[int, int], float | None]:
+    """(layer, index) of the circuit's neurons → attribution. Heads write no fixed direction, and are left out."""
+    sums = attribution_by_unit(circuit)
+    return {(place.layer, place.number): value for place, value in sums.items() if place.kind == "neuron"}
 
 
 def _by_layer(anatomy: Anatomy, sites: Mapping[tuple[int, int], float | None]) -> dict[int, list[int]]:

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from sessions.errors import UsageError
 from sessions.model.info import Prompt
 from sessions.model.target import Target
-from sessions.model.units import Place, Unit
+from sessions.model.units import Kind, Place, Unit
 from sessions.texts.prompt_files import PromptRecord
 
 if TYPE_CHECKING:
@@ -87,13 +87,20 @@ class Circuit(Struct, frozen=True, kw_only=True):
         """The n neurons with the largest |attribution|."""
         return self.neurons[:n]
 
-    def tensor(self, n_layers: int | None = None, d_mlp: int | None = None, of: str = "attribution") -> Tensor:
+    def tensor(
+        self,
+        n_layers: int | None = None,
+        d_mlp: int | None = None,
+        of: str = "attribution",
+        kind: Kind = "neuron",
+    ) -> Tensor:
         """A quantity of its neurons as float32 `[n_layers, d_mlp]` on the CPU, summed over positions. It is 0 where the
-        circuit has no neuron or the quantity is unknown.
+        circuit has no neuron or the quantity is unknown. Of heads it is `[n_layers, n_heads]`.
 
         Args:
-            n_layers, d_mlp: of the model; by default just large enough for the neurons.
+            n_layers, d_mlp: of the model; by default just large enough for the units.
             of: "attribution", "effect" or "activation".
+            kind: the units it is of.
 
         Raises:
             UsageError: a neuron does not fit into the shape, or there is no such quantity.
@@ -102,15 +109,16 @@ class Circuit(Struct, frozen=True, kw_only=True):
 
         if of not in ("attribution", "effect", "activation"):
             raise UsageError(f"a circuit's neurons have no '{of}'", "one of: attribution, effect, activation")
-        rows = 1 + max((neuron.layer for neuron in self.neurons), default=-1)
-        columns = 1 + max((neuron.index for neuron in self.neurons), default=-1)
+        units = [unit for unit in self.neurons if unit.kind == kind]
+        rows = 1 + max((unit.layer for unit in units), default=-1)
+        columns = 1 + max((unit.index for unit in units), default=-1)
         shape = (rows if n_layers is None else n_layers, columns if d_mlp is None else d_mlp)
-        wrong = next((neuron for neuron in self.neurons if neuron.layer >= shape[0] or neuron.index >= shape[1]), None)
+        wrong = next((unit for unit in units if unit.layer >= shape[0] or unit.index >= shape[1]), None)
         if wrong is not None:
-            raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give larger ones")
+            raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} {kind}s", "give larger ones")
         grid = torch.zeros(shape, dtype=torch.float32, device="cpu")
-        for neuron in self.neurons:
-            grid[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
+        for unit in units:
+            grid[unit.layer, unit.index] += getattr(unit, of) or 0.0
         return grid
 
     def is_like(self, other: Circuit) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Unit
+from sessions.model.units import Place, Unit
 
 #: Sizes at which the strongest neurons of both circuits are compared.
 STRONGEST = (10, 50, 100)
@@ -62,7 +62,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparison:
     """Compare two circuits of one model, in full and by their strongest neurons: `STRONGEST` or, if given, `top`."""
     placed = [neuron.place for neuron in ours.neurons], [neuron.place for neuron in theirs.neurons]
-    sums = attribution_by_neuron(ours), attribution_by_neuron(theirs)
+    sums = attribution_by_unit(ours), attribution_by_unit(theirs)
     anywhere = list(sums[0]), list(sums[1])
     largest = max(map(len, anywhere))
     sizes = (None, *(count for count in ((top,) if top else STRONGEST) if count < largest))
@@ -79,12 +79,13 @@ def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparis
     )
 
 
-def attribution_by_neuron(circuit: Circuit) -> dict[tuple[int, int], float | None]:
-    """(layer, index) → attribution summed over positions, the largest in size first; None where unknown."""
-    sums: dict[tuple[int, int], float | None] = {}
-    for neuron in circuit.neurons:
-        before, more = sums.get(neuron.site, 0.0), neuron.attribution
-        sums[neuron.site] = None if before is None or more is None else before + more
+def attribution_by_unit(circuit: Circuit) -> dict[Place, float | None]:
+    """Each unit without its position → attribution summed over positions, the largest in size first; None where
+    unknown."""
+    sums: dict[Place, float | None] = {}
+    for unit in circuit.neurons:
+        before, more = sums.get(unit.anywhere, 0.0), unit.attribution
+        sums[unit.anywhere] = None if before is None or more is None else before + more
     return dict(sorted(sums.items(), key=lambda item: -abs(item[1] or 0.0)))
 
 
@@ -104,8 +105,6 @@ def _agreed(pairs: Sequence[tuple[float | None, float | None]]) -> Agreement | N
     return agreement([a for a, _ in known], [b for _, b in known])
 
 
-def _only(
-    ours: Mapping[tuple[int, int], float | None], theirs: Mapping[tuple[int, int], float | None]
-) -> tuple[Unit, ...]:
-    missing = [(site, value) for site, value in ours.items() if site not in theirs]
-    return tuple(Unit(layer, index, None, value) for (layer, index), value in missing[:NAMED])
+def _only(ours: Mapping[Place, float | None], theirs: Mapping[Place, float | None]) -> tuple[Unit, ...]:
+    missing = [(place, value) for place, value in ours.items() if place not in theirs]
+    return tuple(structs.replace(Unit.at(place), attribution=value) for place, value in missing[:NAMED])

@@ -66,7 +66,7 @@ def two_rounds(session: Session, first: str, second: str, force: bool) -> Rounds
 def circuit_and_vector(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
     """How much of a vector a circuit's neurons can write, and which neurons both name."""
     from sessions.circuits.against import held_against, overlap
-    from sessions.circuits.comparing import attribution_by_neuron
+    from sessions.circuits.comparing import attribution_by_unit
 
     opened = session.opened()
     ours = session.found() if circuit.kind == CURRENT else session.saved.read_circuit(circuit.name, force=force)[0]
@@ -75,7 +75,7 @@ def circuit_and_vector(session: Session, circuit: Key, vector: Key, top: int, fo
     shared = yield from overlap(opened.anatomy, ours, theirs, top, session.cancel)
     return CircuitHeldAgainst(
         circuit=str(circuit),
-        size=len(attribution_by_neuron(ours)),
+        size=len(attribution_by_unit(ours)),
         vector=vector.name,
         site=theirs.site,
         spans=spans,

@@ -163,8 +163,10 @@ def attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded
 def over_corpus(atlas: Atlas | None, neuron: Unit) -> tuple[Peak | None, float | None]:
     """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
     nothing of it."""
-    strongest = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or strongest is None:
+    if atlas is None or neuron.kind != "neuron" or not atlas.covers(neuron):
+        return None, None
+    strongest = atlas.strongest(neuron)
+    if strongest is None:
         return None, None
     from sessions.atlas.profiles import peak
 

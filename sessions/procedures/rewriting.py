@@ -38,7 +38,7 @@ def rewritable(session: Session, text: str) -> Unit:
         raise UsageError(f"'{text}' {problem}", "name one neuron: L12/N34")
     neuron = Unit(*neurons[0].site)
     session.opened().anatomy.check(*neuron.site)
-    if neuron.site in {held.site for held in session.suppressed}:
+    if neuron.anywhere in {held.anywhere for held in session.suppressed}:
         raise UsageError(f"{neuron} is suppressed, so that it stays at 0", f"release {neuron}")
     return neuron
 

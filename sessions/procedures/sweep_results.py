@@ -80,6 +80,7 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
     return Swept(
         selection=curve.selection,
         neurons=curve.neurons,
+        unit=curve.unit,
         scope=plan.scope,
         encoded=session.read(only.prompt),
         target=None if only.target is None else structs.replace(only.target, value=value),

@@ -45,8 +45,8 @@ def line(verb: str, circuit: Circuit, rows: Collection[int]) -> str | None:
     """
     chosen = sorted(rows)
     if verb == "inject":  # it takes states; neurons can only be observed
-        watched = dict.fromkeys(circuit.neurons[row].site for row in chosen)
-        return f"inject --observe {','.join(str(Unit(*site)) for site in watched)} " if len(watched) <= _MANY else None
+        watched = dict.fromkeys(circuit.neurons[row].bare for row in chosen if circuit.neurons[row].kind == "neuron")
+        return f"inject --observe {listed(list(watched))} " if 0 < len(watched) <= _MANY else None
     short = _short(circuit, chosen) if len(chosen) > _FEW else None
     if short is not None:
         return f"{verb} {short} --at circuit " if _has_positions(verb) else f"{verb} {short} "

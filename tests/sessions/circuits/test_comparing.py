@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.circuits.circuit import Circuit
-from sessions.circuits.comparing import Shared, attribution_by_neuron, compared
-from sessions.model.units import Unit
+from sessions.circuits.comparing import Shared, attribution_by_unit, compared
+from sessions.model.units import Place, Unit
 from tests.circuits import circuit_of
 
 NUMBERS = st.integers(0, 3)
@@ -43,10 +43,16 @@ def test_a_comparison_is_symmetric_and_counts_no_neuron_twice(one: Circuit, othe
     assert all(share is None or 0 <= share <= 1 + 1e-9 for share in found.held)
 
 
+def test_a_head_is_not_the_neuron_of_its_number() -> None:
+    found = compared(circuit_of([Unit(1, 1, 4, 3.0)]), circuit_of([Unit(1, 1, 4, 3.0, kind="head")]))
+    assert (found.overlaps[0].anywhere, found.held) == (Shared(0, 2), (0.0, 0.0))
+    assert [[unit.kind for unit in only] for only in found.only] == [["neuron"], ["head"]]
+
+
 def test_sums_over_positions_rank_the_neurons() -> None:
     one = circuit_of([Unit(1, 1, 4, 3.0), Unit(0, 1, 2, -2.0), Unit(0, 1, 3, -2.0), Unit(2, 2, 2, 1.0)])
     other = circuit_of([Unit(0, 1, 2, 5.0), Unit(1, 1, 9, 1.0), Unit(3, 3, 1, -0.5)])
-    assert attribution_by_neuron(one) == {(0, 1): -4.0, (1, 1): 3.0, (2, 2): 1.0}
+    assert attribution_by_unit(one) == {Place(0, 1): -4.0, Place(1, 1): 3.0, Place(2, 2): 1.0}
     found = compared(one, other)
     assert (found.sizes, found.distinct) == ((4, 3), (3, 3))
     (whole,) = found.overlaps  # there are fewer than ten
