@@ -23,7 +23,7 @@ def test_a_card_of_the_circuits_strongest(little: Session) -> None:
 
 
 def test_without_a_position_a_card_sums_over_all(little: Session) -> None:
-    layer, index, _ = little.found().neurons[0].place
+    layer, index = little.found().neurons[0].site
     found = result(little, f"neuron L{layer}/N{index}")
     assert found.neuron.attribution == pytest.approx(sum(moment.attribution for moment in found.moments), abs=1e-5)
     assert found.neuron.effect == found.everywhere
