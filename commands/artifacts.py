@@ -69,7 +69,7 @@ class LoadCircuit(Request, frozen=True):
 
 @verb("list", family=FAMILY, synonyms=("ls", "dir", "saved", "artifacts", "shelf", "library"), example="list")
 class ListSaved(Request, frozen=True):
-    """List what is saved: circuits, vectors, presets, atlases, means and edits."""
+    """List what is saved: circuits, vectors, presets, atlases, means, lenses and edits."""
 
     reads_only = True
 
@@ -86,7 +86,9 @@ class ListSaved(Request, frozen=True):
 class DeleteSaved(Request, frozen=True):
     """Delete a saved artifact, or restore the one last deleted under its name."""
 
-    name: Annotated[Key, Arg(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")]
+    name: Annotated[
+        Key, Arg(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means:, lens: or edit:NAME")
+    ]
     restore: Annotated[bool, Flag("restore the one last deleted under that name")] = False
 
     def run(self, session: Session) -> Deleted | Saved:

@@ -8,8 +8,10 @@ from commands.names import FileName
 from commands.request import Opt, Options
 from commands.words import SEEDS, Whole
 from sessions.errors import UsageError
+from sessions.events import Steps
 
 if TYPE_CHECKING:
+    from sessions.session import Session
     from sessions.texts.corpus import Corpus
 
 
@@ -43,3 +45,13 @@ class OfCorpus(Options, frozen=True):
         from sessions.texts.corpus import Corpus
 
         return Corpus(self.corpus or "", self.docs)
+
+    def ids(self, session: Session) -> Steps[tuple[list[tuple[int, ...]], str]]:
+        """The ids of the documents, each cut, and what the corpus is called."""
+        from sessions.atlas.building import LENGTH, document_ids
+
+        corpus, opened, length = self.documents(), session.opened(), self.length or LENGTH
+        survey = yield from corpus.surveyed(session.cancel)
+        texts = [tuple(document_ids(opened, text, length)) for text in corpus.documents()]
+        corpus.check(survey)
+        return texts, f"{survey.documents:,} documents of {corpus.name}"

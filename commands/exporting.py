@@ -23,7 +23,7 @@ FORMATS = {
     "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
-    "safetensors": "a vector, an atlas, means or an edit, everything in it",
+    "safetensors": "a vector, an atlas, means, a lens or an edit, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
@@ -34,6 +34,7 @@ _WRITTEN_AS = {
     "atlas": ("json", "safetensors"),
     "edit": ("safetensors",),
     "means": ("safetensors",),
+    "lens": ("safetensors",),
 }
 #: Endings that say what is in a file, and the formats that such a file has.
 _ENDINGS = {
@@ -80,7 +81,7 @@ class ExportFile(Request, frozen=True):
         None
     )
     name: Annotated[
-        Key | None, Opt(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")
+        Key | None, Opt(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means:, lens: or edit:NAME")
     ] = None
     model: Annotated[bool, Flag("write the open model with its edits into a folder, as transformers does")] = False
     force: Annotated[bool, Flag("replace the file if it exists; with --model, the model in the folder")] = False

@@ -17,7 +17,7 @@ from sessions.results import Saved
 from sessions.session import Session
 
 #: The kinds of artifacts that a file can become under `--as`.
-KINDS = ("circuit", "vector", "preset", "edit", "means")
+KINDS = ("circuit", "vector", "preset", "edit", "means", "lens")
 
 
 class OfPickles(Options, frozen=True):

@@ -27,7 +27,7 @@ from sessions.session import Session
 #: Endings of files that torch.save wrote, of configurations, and of tensors.
 _PICKLES, _CONFIGURATIONS, _TENSORS = (".pt", ".pth", ".bin"), (".yaml", ".yml"), ".safetensors"
 #: What files of tensors can be imported as.
-_OF_TENSORS = {"vector": "a vector", "edit": "an edit", "means": "means"}
+_OF_TENSORS = {"vector": "a vector", "edit": "an edit", "means": "means", "lens": "a lens"}
 
 
 @verb(
@@ -43,8 +43,8 @@ class ImportFile(FileImport, frozen=True):
 
     A circuit (.json) becomes the session's. A file of the reference implementation does not say which model it is
     from; its neurons are checked against the open one.
-    A vector, means or an edit that was exported here (.safetensors) is saved under its own name, unless --as gives
-    another.
+    A vector, means, a lens or an edit that was exported here (.safetensors) is saved under its own name, unless --as
+    gives another.
     An inventory of known neurons (.json) is saved as a preset: import known.json --as preset:calm. Presets inside it
     are saved too, as NAME.ITS-NAME.
     The maxima of an atlas (.json) are shown. With --as preset:NAME they are kept: preset:NAME:top300 selects the
@@ -71,7 +71,8 @@ class ImportFile(FileImport, frozen=True):
         if ending in _CONFIGURATIONS:
             return configuration_imported(session, self)
         if self.name is not None and self.name.kind in (("preset",) if ending == _TENSORS else _OF_TENSORS):
-            what = "a vector, means or an edit" if ending == _TENSORS else "a circuit or an inventory of known neurons"
+            tensors = "a vector, means, a lens or an edit"
+            what = tensors if ending == _TENSORS else "a circuit or an inventory of known neurons"
             raise UsageError(
                 f"a {self.path.suffix} file holds {what}, not a {self.name.kind}", f"for example: --as {self.name.name}"
             )
@@ -122,7 +123,7 @@ def _circuit_in(data: bytes, request: FileImport) -> Circuit:
         ) from error
 
 
-# ---- vectors, edits and means
+# ---- vectors, edits, means and lenses
 
 
 def _tensors_imported(session: Session, request: FileImport, data: bytes) -> Saved:
@@ -164,7 +165,11 @@ def _reader(kind: str) -> tuple[type[Any], Callable[[Session, Any, Header], None
     if kind == "means":
         from sessions.circuits.means import Means
 
-        return Means, _means_fit
+        return Means, _shape_fits
+    if kind == "lens":
+        from sessions.lenses.fitted import FittedLens
+
+        return FittedLens, _shape_fits
     from sessions.directions.vector import Vector
 
     return Vector, _vector_fits
@@ -175,9 +180,9 @@ def _edit_fits(session: Session, file: Any, header: Header) -> None:
         pass
 
 
-def _means_fit(session: Session, means: Any, header: Header) -> None:
+def _shape_fits(session: Session, artifact: Any, header: Header) -> None:
     if same_model(header.fingerprint, session.opened().info.fingerprint):
-        means.check(session.opened().anatomy)
+        artifact.check(session.opened().anatomy)
 
 
 def _vector_fits(session: Session, vector: Any, header: Header) -> None:

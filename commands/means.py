@@ -64,7 +64,7 @@ class BuildMeans(Request, frozen=True):
         opened = session.opened()
         session.store.check_new("means", self.name, self.force)
         if self.prompts is None:
-            texts, over = yield from self._documents(session)
+            texts, over = yield from self.read.ids(session)
         else:
             texts, over = corpus_of(session, self.prompts, self.raw)
         means = yield from taken(
@@ -87,16 +87,6 @@ class BuildMeans(Request, frozen=True):
             places=len(means.places[0]) if means.places else 0,
             path=str(path),
         )
-
-    def _documents(self, session: Session) -> Steps[tuple[list[tuple[int, ...]], str]]:
-        """The ids of the documents of a corpus, each cut, and what the corpus is called."""
-        from sessions.atlas.building import LENGTH, document_ids
-
-        corpus, opened, length = self.read.documents(), session.opened(), self.read.length or LENGTH
-        survey = yield from corpus.surveyed(session.cancel)
-        texts = [tuple(document_ids(opened, text, length)) for text in corpus.documents()]
-        corpus.check(survey)
-        return texts, f"{survey.documents:,} documents of {corpus.name}"
 
 
 @verb(

@@ -47,6 +47,7 @@ KINDS = {
     "atlas": Kind("atlases", 1, Safetensors()),
     "edit": Kind("edits", 1, Safetensors()),
     "means": Kind("means", 1, Safetensors(), re.compile("[0-9a-f]{16}-[0-9a-f]{16}(?:-aligned)?")),
+    "lens": Kind("lenses", 1, Safetensors()),
 }
 
 

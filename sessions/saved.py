@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when t
     from sessions.circuits.means import Means
     from sessions.directions.vector import Vector
     from sessions.edits.edit import Edit
+    from sessions.lenses.fitted import FittedLens
     from sessions.model.opening import OpenModel
 
 
@@ -123,6 +124,18 @@ class SavedArtifacts:
         header, means = self.store.load("means", name, Means)
         remarks = self._fit(header, force)
         return means.named(name, header.model, header.fingerprint), remarks
+
+    def read_lens(self, name: str, *, force: bool = False) -> tuple[FittedLens, tuple[str, ...]]:
+        """A saved lens, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        from sessions.lenses.fitted import FittedLens
+
+        header, lens = self.store.load("lens", name, FittedLens)
+        remarks = self._fit(header, force)
+        return lens.named(name, header.model, header.fingerprint), remarks
 
     def latest_atlas(self) -> str:
         """The name of the open model's atlas that was written last; empty where there is none."""

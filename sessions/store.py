@@ -5,8 +5,8 @@ files. They are written whole or not at all (see `disk`). If two processes save 
 gets an error. A deleted or replaced file moves to `trash/`; nothing here removes an artifact for good.
 
 Layout of the home folder: `circuits/NAME.json`, `presets/NAME.json`, `vectors/NAME.safetensors`,
-`atlases/NAME.safetensors`, `means/NAME.safetensors`, `edits/NAME.safetensors`, `models/`, and
-`trash/circuits/NAME~TIME-ID.json`. The formats of the files are those of `layouts`.
+`atlases/NAME.safetensors`, `means/NAME.safetensors`, `lenses/NAME.safetensors`, `edits/NAME.safetensors`, `models/`,
+and `trash/circuits/NAME~TIME-ID.json`. The formats of the files are those of `layouts`.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ def _value(hint: Any, text: str, count: int) -> Any:
         if args[-1] is ...:
             return (_value(args[0], text, count),) * count
         return tuple(_value(each, text, count) for each in args)
+    if isinstance(hint, type) and issubclass(hint, tuple):  # one with names
+        return hint(*(_value(each, text, count) for each in get_type_hints(hint).values()))
     if isinstance(hint, type) and issubclass(hint, Struct):
         return (filled if count else bare)(hint, text)
     if hasattr(hint, "_fields"):  # a named tuple

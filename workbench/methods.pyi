@@ -13,6 +13,7 @@ from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
 from sessions.results.heads import HeadCard, HeadTable
 from sessions.results.interventions import Compared, PresetShown, StrengthShown, Swept, SweptGrid, WorkingSet
+from sessions.results.lenses import LensFitted, LensRead, LogitComponents
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
 from sessions.results.states import AtlasBuilt, AtlasShown, AtlasTop, AutoencoderOpened, Injected, InjectedByLayer, MeansBuilt, MeansShown, QuietShown, StateEncoded
 from sessions.results.training import RecruitsShown, RoundTrained, RoundsCompared, RoundsShown
@@ -2267,6 +2268,208 @@ class Verbs:
             wb.inject("texas", into="x is", at="x", layers="all")
             wb.inject("texas", into="x is", at="x", layer=12, observe="top10")
         """
+    def lens_read(
+        self,
+        name: str | None = None,
+        *,
+        target: str | None = None,
+        at: str | None = None,
+        nth: int | None = None,
+        positions: str | int | tuple[int, int] | range | None = None,
+        layers: str | int | tuple[int, int] | range | None = None,
+        of: Literal["prob", "rank", "entropy", "kl", "top"] = 'prob',
+        generate: int | None = None,
+        force: bool = False,
+    ) -> LensRead:
+        """Read what the model would say after each layer of the prompt.
+
+        The residual stream after a layer goes through the model's own final norm and head, as if that layer
+        were the last (logit lens). The table shows one position, layer by layer: the likeliest tokens,
+        probability and rank of the target, entropy, and the divergence from the model's own prediction. The
+        map shows one measure at all positions. The last layer is the model's own prediction. "embed" is the
+        output of the embeddings, before any layer.
+
+        The target is the circuit's or, without one, each position's likeliest token. With `generate` the
+        model answers first, and the lens reads its tokens too; each of them is then measured against
+        itself.
+
+        A NAME reads through a lens that lens fit has made: tuned, Jacobian or relevance. Layers that it has
+        no map for are left out. At most 256 positions are read at once.
+
+        Args:
+            name (str | None): a fitted lens to read through (default: the logit lens)
+            target (str | None): the token whose probability and rank are shown
+            at (str | None): a word of the text, or a position (default: the prompt's last)
+            nth (int | None): which occurrence, where the word occurs several times
+            positions (str | int | tuple[int, int] | range | None): positions of the map (default: all)
+            layers (str | int | tuple[int, int] | range | None): layers to read (default: all)
+            of (Literal["prob", "rank", "entropy", "kl", "top"]): what the map shows (default "prob")
+            generate (int | None): let the model write up to this many tokens, and read them too
+            force (bool): use a lens of another model
+
+        Returns:
+            LensRead: what the model would say after each layer, at positions of a text. Its fields: tokens,
+                first, length, generated, position, target, targets, of, rows, layers, lens, lens_kind.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.lens_read()
+            wb.lens_read(target=" Austin", of="rank")
+            wb.lens_read(layers="20-29", of="top", generate=6)
+        """
+    def lens_components(
+        self,
+        *,
+        target: str | None = None,
+        vs: str | None = None,
+        target_only: bool = False,
+        at: str | None = None,
+        nth: int | None = None,
+        rows: int | None = None,
+    ) -> LogitComponents:
+        """Take a logit apart into what each component writes: direct logit attribution.
+
+        The embeddings, every attention and every MLP add to the residual stream. What each adds to the
+        target, through the final norm and head alone, sums to the target exactly: the norm's scale is held
+        at its value at that position, and biases of norm and head are a part of their own. Attention is
+        also split into its heads.
+
+        The target is the difference to the strongest other token, unless `vs` names another or
+        `target_only=True` takes the logit alone; without `target` it is the circuit's or the likeliest
+        token's. What a component does through later layers is not in its part: discover, verify and edges
+        show that.
+
+        Args:
+            target (str | None): the token to explain (default: the circuit's, or the likeliest)
+            vs (str | None): explain the difference to this token (default: the strongest other)
+            target_only (bool): explain the logit alone, not a difference
+            at (str | None): a word of the text, or a position (default: the prompt's last)
+            nth (int | None): which occurrence, where the word occurs several times
+            rows (int | None): neurons to show at most (default: the setting rows)
+
+        Returns:
+            LogitComponents: the target as a sum over components, `parts`, and the attention heads' parts
+                within it. Its fields: target, position, token, parts, heads, rest, listed.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.lens_components()
+            wb.lens_components(target=" Austin", target_only=True)
+            wb.lens_components(vs=" Dallas")
+        """
+    def lens_fit(
+        self,
+        name: str,
+        *,
+        kind: Literal["tuned", "jacobian", "relevance"] = 'tuned',
+        prompts: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        raw: bool = False,
+        corpus: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        docs: int | None = None,
+        length: int | None = None,
+        layers: str | int | tuple[int, int] | range | None = None,
+        steps: int | None = None,
+        batch: int | None = None,
+        rate: float | None = None,
+        rng: int | None = None,
+        skip: int | None = None,
+        attention: Literal["frozen", "gradient"] | None = None,
+        force: bool = False,
+    ) -> LensFitted:
+        """Fit a lens on texts, and save it under a name.
+
+        tuned trains an affine map for each layer, so that its states predict what the model predicts: the
+        paper's recipe, with fewer tokens (50 steps of 64 positions). More steps and larger ones make it
+        better: `steps=250` `batch=4096` on a GPU. jacobian takes the mean derivative of the last layer's
+        state by each layer's, and relevance the same in the network that relp makes linear; both take a
+        backward pass for each of d_model dimensions and text.
+
+        Every tenth text is held out, and the divergence from the model's own prediction there is measured,
+        without the lens and with it. Suppression and edits are in force meanwhile. A lens belongs to its
+        model.
+
+        Args:
+            name (str): the name to save it under
+            kind (Literal["tuned", "jacobian", "relevance"]): what is fitted (default "tuned")
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): fit it on a file of prompts
+            raw (bool): with `prompts`: read them without the chat template
+            layers (str | int | tuple[int, int] | range | None): layers to fit (default: all, and the
+                embeddings)
+            force (bool): replace a lens of that name
+
+        Args, what is read:
+            corpus (str | Path | Sequence[str | dict[str, Any]] | None): the texts (default: built-in short
+                paragraphs)
+            docs (int | None): documents to read at most, from the first
+            length (int | None): tokens to cut documents to, BOS included (default: 128)
+
+        Args, for a tuned lens:
+            steps (int | None): training steps (default: 50)
+            batch (int | None): positions in each step (default: 64)
+            rate (float | None): learning rate of the first step (default: 1)
+            rng (int | None): seed of the random numbers (default: 0)
+
+        Args, for a Jacobian or a relevance lens:
+            skip (int | None): positions at the start of each text to leave out (default: 16)
+            attention (Literal["frozen", "gradient"] | None): of a relevance lens: the rule for attention
+                (default: the setting attention)
+
+        Returns:
+            LensFitted: a lens for so many layers, how it was fitted, and how well. `path` is its file. Its
+                fields: name, model, layers, about, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.lens_fit("mine", docs=4, layers="27-28", steps=2)
+            wb.lens_fit("means-of-j", kind="jacobian", docs=2, length=24, layers="28")
+        """
+    def lens_show(
+        self,
+        name: str,
+        *,
+        force: bool = False,
+    ) -> LensFitted:
+        """Show how a saved lens was fitted, and how far its predictions are from the model's own.
+
+        Args:
+            name (str): the name it was saved under
+            force (bool): show it even if it was fitted on another model
+
+        Returns:
+            LensFitted: a lens for so many layers, how it was fitted, and how well. `path` is its file. Its
+                fields: name, model, layers, about, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.lens_show("mine")
+        """
+    def lens_list(
+        self,
+    ) -> Listed:
+        """List the lenses that are saved.
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.lens_list()
+        """
     def sae_load(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -2888,7 +3091,7 @@ class Verbs:
     def list(
         self,
     ) -> Listed:
-        """List what is saved: circuits, vectors, presets, atlases, means and edits.
+        """List what is saved: circuits, vectors, presets, atlases, means, lenses and edits.
 
         Returns:
             Listed: everything saved under this home. Its fields: rows.
@@ -2909,7 +3112,7 @@ class Verbs:
         """Delete a saved artifact, or restore the one last deleted under its name.
 
         Args:
-            name (str): a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME
+            name (str): a circuit's name, or vector:, preset:, atlas:, means:, lens: or edit:NAME
             restore (bool): restore the one last deleted under that name
 
         Returns:
@@ -2958,7 +3161,7 @@ class Verbs:
                 folder
             format (Literal["json", "reference", "csv", "safetensors", "gguf"] | None): how to write it
                 (default: by the file's ending)
-            name (str | None): a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME
+            name (str | None): a circuit's name, or vector:, preset:, atlas:, means:, lens: or edit:NAME
             model (bool): write the open model with its edits into a folder, as transformers does
             force (bool): replace the file if it exists; with `model=True`, the model in the folder
 
@@ -2993,11 +3196,12 @@ class Verbs:
         What becomes of a file depends on what is in it:
 
         A circuit (.json) becomes the session's. A file of the reference implementation does not say which
-        model it is from; its neurons are checked against the open one. A vector, means or an edit that was
-        exported here (.safetensors) is saved under its own name, unless `as_` gives another. An inventory
-        of known neurons (.json) is saved as a preset: wb.import_("known.json", as_="preset:calm"). Presets
-        inside it are saved too, as NAME.ITS-NAME. The maxima of an atlas (.json) are shown. With
-        `as_="preset:NAME"` they are kept: preset:NAME:top300 selects the strongest.
+        model it is from; its neurons are checked against the open one. A vector, means, a lens or an edit
+        that was exported here (.safetensors) is saved under its own name, unless `as_` gives another. An
+        inventory of known neurons (.json) is saved as a preset:
+        wb.import_("known.json", as_="preset:calm"). Presets inside it are saved too, as NAME.ITS-NAME. The
+        maxima of an atlas (.json) are shown. With `as_="preset:NAME"` they are kept: preset:NAME:top300
+        selects the strongest.
 
         Files of earlier projects that torch.save wrote (.pt) are read as plain data; nothing in them is
         run. The signature of a neuron, or deltas of neurons, become an edit. Differences of activations, or
@@ -3428,6 +3632,22 @@ class Verbs:
             wb.means_build("facts", docs=12)
             wb.means_show("facts")
             wb.means_list()
+        """
+    def lens(self, action: Literal["read", "components", "fit", "show", "list"] = ..., *words: Any, **options: Any) -> LensFitted | LensRead | Listed | LogitComponents:
+        """lens, one of several actions:
+
+            "read", as lens_read(…): Read what the model would say after each layer of the prompt.
+            "components", as lens_components(…): Take a logit apart into what each component writes: direct logit attribution.
+            "fit", as lens_fit(…): Fit a lens on texts, and save it under a name.
+            "show", as lens_show(…): Show how a saved lens was fitted, and how far its predictions are from the model's own.
+            "list", as lens_list(…): List the lenses that are saved.
+
+        Examples:
+            wb.lens_read()
+            wb.lens_components()
+            wb.lens_fit("mine", docs=4, layers="27-28", steps=2)
+            wb.lens_show("mine")
+            wb.lens_list()
         """
     def sae(self, action: Literal["load", "encode", "inject"] = ..., *words: Any, **options: Any) -> AutoencoderOpened | Compared | StateEncoded:
         """sae, one of several actions:

@@ -22,6 +22,7 @@ _READ: dict[str, Any] = {
     "atlas": SavedArtifacts.read_atlas,
     "edit": SavedArtifacts.read_edit,
     "means": SavedArtifacts.read_means,
+    "lens": SavedArtifacts.read_lens,
 }
 #: A text for the logits that have to be the same, where there is no prompt: the first ids of any vocabulary.
 _IDS = (1, 2, 3)

@@ -72,6 +72,7 @@ from sessions.results.interventions import (
     SweptGrid,
     WorkingSet,
 )
+from sessions.results.lenses import LensFitted, LensRead, LogitComponents
 from sessions.results.prompting import (
     Distribution,
     Forgotten,
@@ -152,8 +153,11 @@ __all__ = [
     "Intervened",
     "LayerMeans",
     "LayerSoFar",
+    "LensFitted",
+    "LensRead",
     "Listed",
     "Loaded",
+    "LogitComponents",
     "MeansBuilt",
     "MeansShown",
     "ModelExported",

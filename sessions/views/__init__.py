@@ -21,6 +21,7 @@ from sessions.views import (
     heads,
     injecting,
     interventions,
+    lenses,
     means,
     neuron,
     presets,
@@ -41,7 +42,7 @@ __all__ = ["FAMILIES", "view"]
 #: Importing each of these registers its views with `registry.viewed`.
 FAMILIES = (
     adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, heads, injecting,
-    interventions, means, neuron, presets, prompting, rewriting, so_far, surgery,
+    interventions, lenses, means, neuron, presets, prompting, rewriting, so_far, surgery,
     sweeps, training, universal, vectors,
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ _UNITS = {
     "atlas": "neurons",
     "edit": "changes",
     "means": "neurons",
+    "lens": "layers",
 }
 
 

@@ -423,6 +423,9 @@ LOOKING = {
     "atlas list": "atlas list",
     "means show": "means show facts",
     "means list": "means list",
+    "lens components": "lens components",
+    "lens show": "lens show carried",
+    "lens list": "lens list",
     "preset list": "preset list",
     "recruits": "recruits one",
     "list": "list",
@@ -438,6 +441,7 @@ def furnished(little: Session) -> Session:
     for line in (
         "atlas build small --docs 2",
         "means build facts --docs 2",
+        "lens fit carried --docs 2 --layers 1 --steps 1 --batch 4",
         "shift top3 2 --live",
         "preset save p",
         "fingerprint --write sums.txt",

@@ -78,6 +78,7 @@ BEFORE = {
     **dict.fromkeys(("load", "delete", "compare"), (VERBS["save"].example,)),
     **dict.fromkeys(("atlas show", "atlas top"), ("atlas build tiny --docs 2 --layers 12",)),
     "means show": ("means build facts --docs 2",),
+    "lens show": ("lens fit mine --docs 2 --layers 28 --steps 1 --batch 4",),
     "inject": (VERBS["capture"].example,),
     "preset save": ("shift L24/N1005 2 --live",),
     "redo": ("undo",),

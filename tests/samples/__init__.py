@@ -30,7 +30,7 @@ NASTY = {
 #: Kinds that cannot have nothing in them.
 FULL = {
     results.AtlasBuilt, results.Compared, results.Faithfulness, results.Injected, results.InjectedByLayer,
-    results.Rewritten, results.RoundsCompared, results.SubspaceCut, results.SweptGrid,
+    results.LensRead, results.Rewritten, results.RoundsCompared, results.SubspaceCut, results.SweptGrid,
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ _VERBS: Mapping[str, tuple[str, bool]] = {
     "adapter": ("adapter load", False),
     "preset": ("preset list", True),
     "means": ("means show", True),
+    "lens": ("lens show", True),
     "command file": ("run", False),
     "setting": ("set", False),
 }

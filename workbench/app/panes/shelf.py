@@ -33,7 +33,7 @@ _NAMES, WIDE = 9, 36
 IN_FORCE = "●"
 #: Kinds that are folders of the home, and how their names are told from other files.
 _FOLDERS = {"adapter": "adapters", "round": "rounds", "sweep": "sweeps"}
-_PLURALS = {"atlas": "atlases", "means": "means"}
+_PLURALS = {"atlas": "atlases", "means": "means", "lens": "lenses"}
 
 
 class ShelfPane(ScrollPane):
