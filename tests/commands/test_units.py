@@ -98,7 +98,9 @@ def test_a_circuit_of_heads_is_kept_by_name_and_comes_back(little: Session) -> N
     assert len(result(little, "drop top1").circuit) == len(heads) - 1
     result(little, "load mixed")
     assert len(result(little, "drop L0-2/H*").circuit) == len(circuit) - len(heads)
-    assert result(little, "compare mixed mixed").comparison.distinct[0] == len({unit.anywhere for unit in circuit.neurons})
+    assert result(little, "compare mixed mixed").comparison.distinct[0] == len(
+        {unit.anywhere for unit in circuit.neurons}
+    )
 
 
 def test_faithfulness_of_heads_holds_the_other_heads(little: Session) -> None:
