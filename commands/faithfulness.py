@@ -7,7 +7,7 @@ from typing import Annotated
 
 from commands.choices import HELD, ORDER
 from commands.names import FileName, TextsOrMeans
-from commands.request import Arg, Flag, Opt, Request
+from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SEEDS, Sizes, Whole
 from sessions.artifacts import Key
@@ -24,7 +24,7 @@ FAMILY = "Circuits"
     family=FAMILY,
     synonyms=("completeness", "sufficiency", "necessity", "evaluate circuit"),
     needs=("model", "circuit"),
-    example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"),
+    example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts", "faithfulness --curve"),
 )
 class MeasureFaithfulness(Request, frozen=True):
     """Measure how much of the behaviour the circuit keeps alone, and how much is left without it.
@@ -36,6 +36,10 @@ class MeasureFaithfulness(Request, frozen=True):
 
     A circuit has neurons for the target and against it. --order helping puts those for it first: fewer of them
     carry the behaviour, but alone they exaggerate it.
+
+    --curve ranks all units of the model anew, on the circuit's prompts and by its method, and keeps 0.1 percent of
+    them, 0.2, … to all. CPR is the area under that curve of what is kept, CMD its distance from 1, as in the MIB
+    benchmark. Random units are drawn only if --controls says so.
 
     Neurons count at all positions, unless positions are counted from the end or the prompt is the circuit's own.
     Measure best on prompts other than those the circuit was found on.
@@ -53,6 +57,9 @@ class MeasureFaithfulness(Request, frozen=True):
         200,
         400,
     )
+    curve: Annotated[bool, Flag("measure from 0.1 percent to all of the model's units, with the areas CPR and CMD")] = (
+        False
+    )
     order: Annotated[str, Opt(ORDER, "which neurons come first")] = "strongest"
     reference: Annotated[str, Opt(HELD, "what the other neurons are held at: mean, zero or means:NAME")] = "mean"
     means: Annotated[
@@ -67,6 +74,8 @@ class MeasureFaithfulness(Request, frozen=True):
     )
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
+    rules = (Excludes("curve", ("sizes", "order"), "{one} has sizes and an order of its own"),)
+
     def run(self, session: Session) -> Steps[Faithfulness]:
         return (
             yield from faithfulness_of(
@@ -74,6 +83,7 @@ class MeasureFaithfulness(Request, frozen=True):
                 file=self.file,
                 raw=self.raw,
                 sizes=self.sizes,
+                curve=self.curve,
                 order=self.order,
                 reference=self.reference,
                 means=self.means,

@@ -731,6 +731,7 @@ class Verbs:
         *,
         raw: bool = False,
         sizes: str = '10,25,50,100,200,400',
+        curve: bool = False,
         order: Literal["strongest", "helping"] = 'strongest',
         reference: str = 'mean',
         means: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -750,6 +751,10 @@ class Verbs:
         A circuit has neurons for the target and against it. `order="helping"` puts those for it first:
         fewer of them carry the behaviour, but alone they exaggerate it.
 
+        `curve=True` ranks all units of the model anew, on the circuit's prompts and by its method, and
+        keeps 0.1 percent of them, 0.2, … to all. CPR is the area under that curve of what is kept, CMD its
+        distance from 1, as in the MIB benchmark. Random units are drawn only if `controls` says so.
+
         Neurons count at all positions, unless positions are counted from the end or the prompt is the
         circuit's own. Measure best on prompts other than those the circuit was found on.
 
@@ -759,6 +764,7 @@ class Verbs:
             raw (bool): read the prompts of files without the chat template
             sizes (str): sizes to measure: this many of the circuit's strongest, and all of them (default
                 "10,25,50,100,200,400")
+            curve (bool): measure from 0.1 percent to all of the model's units, with the areas CPR and CMD
             order (Literal["strongest", "helping"]): which neurons come first (default "strongest")
             reference (str): what the other neurons are held at: mean, zero or means:NAME (default "mean")
             means (str | Path | Sequence[str | dict[str, Any]] | None): means:NAME, or prompts to take means
@@ -770,7 +776,7 @@ class Verbs:
 
         Returns:
             Faithfulness: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by
-                size. Its fields: prompts, size, held, order, whole, none, rows, controls, units.
+                size. Its fields: prompts, size, held, order, whole, none, rows, controls, units, areas.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -779,6 +785,7 @@ class Verbs:
         Examples:
             wb.faithfulness(sizes="10,50,200")
             wb.faithfulness(means="means:facts")
+            wb.faithfulness(curve=True)
         """
     def universal(
         self,

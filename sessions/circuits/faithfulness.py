@@ -37,6 +37,7 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import Reference, place_of, refuse_experts
 from sessions.circuits.cases import Case
+from sessions.circuits.findings import CurveAreas
 from sessions.circuits.mean_effects import differences
 from sessions.events import Progress, Steps
 from sessions.model.finite import not_finite
@@ -131,6 +132,23 @@ def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float
         return tuple((value - none) / way if way else None for value in values)
 
     return FaithfulnessCurve(fractions(kept), fractions(left))
+
+
+#: The shares of all units at which the curve over all sizes is measured; the last is the whole model.
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def areas(shares: Sequence[float], kept: Sequence[float | None], units: int) -> CurveAreas | None:
+    """The areas of a curve at some shares of all `units`; None where f is undefined."""
+    values = [value for value in kept if value is not None]
+    if len(values) < len(shares):
+        return None
+
+    def area(heights: Sequence[float]) -> float:
+        pairs = zip(shares, shares[1:], heights, heights[1:], strict=False)
+        return sum((right - left) * (low + high) / 2 for left, right, low, high in pairs)
+
+    return CurveAreas(cpr=area(values), cmd=area([abs(1 - value) for value in values]), units=units)
 
 
 def _mean(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -10,11 +10,12 @@ from msgspec import structs
 
 from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
+from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Unit
 from sessions.procedures.circuits import explained
-from sessions.references import ENOUGH, corpus, kept_means, means_named
+from sessions.references import ENOUGH, compared_with, corpus, is_prompt, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.texts.prompt_files import PromptRecord
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sessions.circuits.cases import Case
     from sessions.circuits.faithfulness import Measured
 
+_ESTIMATES = "find it again against zero or mean, for example: discover --reference mean"
 #: Random circuits that are drawn as a control.
 CONTROLS = 3
 #: Where all neurons together do less than this share of the target, fractions of what they do say little.
@@ -145,12 +147,50 @@ def doubts_about(measured: Measured) -> list[str]:
     return []
 
 
+def every_unit(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Unit, ...]]:
+    """All units of the circuit's kinds, ranked on the circuit's own prompts by its method.
+
+    Raises:
+        UsageError: its method measures units one by one, or compares them with another prompt.
+    """
+    from sessions.circuits.attribution import STEPS
+    from sessions.circuits.discovery import AttributionOptions
+    from sessions.circuits.multi_prompt import attribute_prompts
+    from sessions.circuits.pruning import CircuitSize, choose
+
+    name = circuit.method.partition(" ")[0]
+    if name not in METHODS or not METHODS[name].estimates:
+        raise UsageError(
+            "--curve ranks all units anew, by the method of the circuit, which has to estimate", _ESTIMATES
+        )
+    if is_prompt(circuit.compared):
+        raise UsageError(
+            f"--curve ranks all units anew, and the circuit is compared with {circuit.compared}", _ESTIMATES
+        )
+    cases, _ = yield from cases_for(session, circuit, None, False, batch)
+    over = cases if circuit.prompts else cases[0].encoded
+    reference, _ = yield from compared_with(session, over, circuit.compared)
+    kinds = tuple(dict.fromkeys(unit.kind for unit in circuit.neurons))
+    how = AttributionOptions(name, circuit.attention, reference, circuit.compared, STEPS, kinds)
+    gathered = yield from attribute_prompts(session.opened(), cases, how, batch=batch, cancel=session.cancel)
+    ranking = gathered.candidates("magnitude")
+    units = choose(ranking, CircuitSize(count=ranking.number), 1.0)
+    return tuple(unit.bare for unit in units)
+
+
+def units_in_all(session: Session, ranking: tuple[Unit, ...]) -> int:
+    """How many units of the ranking's kinds the model has."""
+    anatomy = session.opened().anatomy
+    return sum(sum(anatomy.counts(kind)) for kind in {unit.kind for unit in ranking})
+
+
 def faithfulness_of(
     session: Session,
     *,
     file: Path | None,
     raw: bool,
     sizes: tuple[int, ...],
+    curve: bool,
     order: str,
     reference: str,
     means: Path | Key | None,
@@ -161,8 +201,8 @@ def faithfulness_of(
 ) -> Steps[Faithfulness]:
     """Faithfulness and completeness of the session's circuit, at each size."""
     from sessions.circuits.attribution import refuse_experts
+    from sessions.circuits.faithfulness import SHARES, areas, ranked
     from sessions.circuits.faithfulness import faithfulness as measure
-    from sessions.circuits.faithfulness import ranked
     from sessions.model.rows import LARGEST_BATCH
 
     circuit, tokens = session.found(), batch or LARGEST_BATCH
@@ -172,12 +212,18 @@ def faithfulness_of(
     cases, notes = yield from cases_for(session, circuit, file, raw, tokens)
     own = file is None and not circuit.prompts
     ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
-    if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
+    if curve:
+        ranking = yield from every_unit(session, circuit, tokens)
+    if not curve and ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
         ranking = helping_first(ranking)
     averages, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
-    sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
+    whole = units_in_all(session, ranking) if curve else len(ranking)
+    if curve:
+        sizes, controls = tuple(dict.fromkeys(max(1, round(share * whole)) for share in SHARES)), controls or 0
+    else:
+        sizes = (*(size for size in sizes if size < whole), whole)
     measured = yield from measure(
         session.opened(),
         cases,
@@ -191,7 +237,8 @@ def faithfulness_of(
     )
     return Faithfulness(
         prompts=len(cases),
-        size=len(ranking),
+        size=whole,
+        areas=areas([size / whole for size in sizes], measured.circuit.kept, whole) if curve else None,
         order=order,
         held=how,
         whole=measured.whole,

@@ -10,7 +10,7 @@ from sessions.atlas.findings import Peak, Profile
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import Comparison
-from sessions.circuits.findings import Moment, PatternEffect
+from sessions.circuits.findings import CurveAreas, Moment, PatternEffect
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.directions.findings import Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.events import Value
@@ -91,7 +91,8 @@ class Faithfulness(Value, frozen=True, kw_only=True):
 
     `whole` is that target without ablation, `none` with all neurons ablated to the value that `held` names. `order`
     says which neurons come first: the strongest, or those helping the target. `controls` random circuits were drawn.
-    `units` says of what kind these are: where a circuit is mixed, neurons and heads are held.
+    `units` says of what kind these are: where a circuit is mixed, neurons and heads are held. `areas` are those of the
+    curve over all units, where it was asked for.
     """
 
     prompts: int
@@ -103,6 +104,7 @@ class Faithfulness(Value, frozen=True, kw_only=True):
     rows: tuple[FaithfulnessRow, ...]
     controls: int = 0
     units: str = "neurons"
+    areas: CurveAreas | None = None
 
 
 class NeuronRow(Struct, frozen=True, kw_only=True):

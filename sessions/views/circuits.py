@@ -197,6 +197,10 @@ def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
         f"{value.order} first",
         f"random: mean of {value.controls} draws" if value.controls else "",
     )
+    if value.areas is not None:
+        cpr, cmd = signed(value.areas.cpr, 3), signed(value.areas.cmd, 3)
+        every = f"from 0.1 % to all {value.areas.units:,} {value.units}"
+        yield facts("over all sizes", f"CPR {cpr}, the area under kept", f"CMD {cmd}, its distance from 1", every)
     whole = max(1.0, *(each or 0.0 for row in value.rows for each in (row.kept, row.left)))
     columns = [
         Column(key="size", title="size", kind="index", words=((float(value.size), "all"),)),

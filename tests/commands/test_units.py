@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.words import SelectionWord
+from sessions.circuits.faithfulness import SHARES, areas
 from sessions.model.opening import adopt
 from sessions.model.units import Unit
 from sessions.session import Session
@@ -189,3 +190,30 @@ def test_heads_and_experts_are_offered_where_a_layer_is_typed(little: Session) -
     assert offered["all,L1/H3"] == "head" and "all,L1/*" in offered
     assert SelectionWord().read("L1/H3@-1") == "L1/H3@-1"
     assert str(Unit.parse("l5/h3@-1")) == "L5/H3@-1"
+
+
+PAIRS = "".join(
+    f'{{"prompt": "{prompt}", "target": " a", "counterfactual": " b"}}\n' for prompt in ("the cat", "a dog")
+)
+
+
+@pytest.mark.parametrize("units", ["heads", "neurons,heads"])
+def test_a_curve_goes_from_a_thousandth_to_all_units_of_the_model(little: Session, units: str) -> None:
+    Path("pairs.jsonl").write_text(PAIRS)
+    result(little, f"discover --prompts pairs.jsonl --units {units} --top 5 --keep-universal --reference zero")
+    found = result(little, "faithfulness --curve --reference zero")
+    every = {"heads": 12, "neurons,heads": 156}[units]
+    assert found.areas.units == found.size == every
+    assert [row.size for row in found.rows] == sorted({max(1, round(share * every)) for share in SHARES})
+    assert found.rows[-1].kept == pytest.approx(1, abs=1e-4)
+    shares = [row.size / every for row in found.rows]
+    assert found.areas == areas(shares, [row.kept for row in found.rows], every)
+    why = failure(little, "faithfulness --curve --sizes 3")
+    assert "has sizes and an order of its own" in why.message
+
+
+def test_a_curve_of_one_prompt_ranks_by_the_circuits_method(little: Session) -> None:
+    result(little, "discover a --top 5 --keep-universal --units heads")
+    assert result(little, "faithfulness --curve --reference zero").rows[-1].kept == pytest.approx(1, abs=1e-4)
+    result(little, "discover a --method exact --units heads --top 5")
+    assert "by the method of the circuit" in failure(little, "faithfulness --curve").message

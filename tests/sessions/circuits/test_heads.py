@@ -15,7 +15,7 @@ from sessions.circuits.attribution import Attribution
 from sessions.circuits.cases import resolve_targets
 from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, discover
 from sessions.circuits.edges import trace
-from sessions.circuits.faithfulness import faithfulness, ranked
+from sessions.circuits.faithfulness import SHARES, areas, faithfulness, ranked
 from sessions.circuits.mean_effects import mean_effects
 from sessions.circuits.pattern_effect import looking_alike, pattern_effect
 from sessions.circuits.pruning import CircuitSize
@@ -310,3 +310,16 @@ def test_heads_neurons_and_embeddings_add_up_to_the_target_and_to_each_unit(fami
     gap = (accounts - torch.tensor(traced.relevance)).abs() / size.clamp(min=1e-6)
     assert float(gap.max()) < 1e-5
     assert traced.relevance[-1] == pytest.approx(traced.value, abs=1e-5 * float(size[-1]))
+
+
+# The curve over all sizes
+
+
+def test_the_areas_of_a_curve_are_those_of_its_trapezoids() -> None:
+    found = areas([0.0, 0.5, 1.0], [0.0, 2.0, 1.0], 270)
+    assert found is not None and found.units == 270
+    assert found.cpr == pytest.approx(0.5 * 1.0 + 0.5 * 1.5)
+    assert found.cmd == pytest.approx(0.5 * 1.0 + 0.5 * 0.5)
+    perfect = areas(SHARES, [1.0] * len(SHARES), 9)
+    assert perfect is not None and perfect.cpr == pytest.approx(0.999) and perfect.cmd == pytest.approx(0)
+    assert areas([0.1, 1.0], [None, 1.0], 9) is None
