@@ -218,7 +218,7 @@ def _component(part: LogitPart) -> tuple[str, StandsFor | None]:
 
 
 def _strongest(value: results.LogitComponents) -> Table:
-    """The strongest components and heads, each with its share of the target."""
+    """The strongest components and heads, each with its share of what all of them add, whatever the sign."""
     entries: list[tuple[str, float, StandsFor | None]] = []
     for part in value.parts:
         name, stands_for = _component(part)
@@ -228,11 +228,11 @@ def _strongest(value: results.LogitComponents) -> Table:
     entries += [_head(head) for head in value.heads]
     entries.sort(key=lambda entry: -abs(entry[1]))
     longest = abs(entries[0][1]) if entries else 0.0
-    whole = value.target.value
+    whole = sum(abs(adds) for _, adds, _ in entries)  # the target itself may be near 0
     columns = (
         Column(key="component", title="component", kind="name"),
         Column(key="adds", title="adds", kind="signed", bar=longest, drop=2),
-        Column(key="share", title="of the target", kind="signed share", drop=1),
+        Column(key="share", title="of all", kind="signed share", drop=1, about="share of all |adds|"),
     )
     rows = tuple(
         Row(cells=(name, adds, adds / whole if whole else None), stands_for=stands_for)
