@@ -57,7 +57,8 @@ _hearing: dict[nn.Module, Hear] = {}
 def tapped(model: PreTrainedModel, hearing: Mapping[nn.Module, Hear]) -> Iterator[None]:
     """Inside the block, attention is the family's own eager function, and some attention modules' calls are heard.
 
-    A long text is computed a block of queries at a time; each block is heard on its own.
+    A long text is computed a block of queries at a time; each block is heard on its own. No gradient passes through the
+    function: the queries, keys and values that are heard keep theirs.
     """
     _hearing.update(hearing)
     try:
@@ -73,13 +74,13 @@ def _tapped(
 ) -> tuple[Tensor, None]:
     eager, hear, length = eager_of(module), _hearing.get(module), query.shape[2]
     rows = max(1, PATTERN // (query.shape[0] * query.shape[1] * key.shape[2]))
-    outputs = []
+    outputs, fixed = [], (key.detach(), value.detach())  # with a graph, all blocks would stay in memory
     for first in range(0, length, rows):
         part = query[:, :, first : first + rows]
         mask = attention_mask
         if mask is not None and mask.shape[-2] == length:
             mask = mask[..., first : first + rows, :]
-        output, weights = eager(module, part, key, value, mask, **arguments)
+        output, weights = eager(module, part.detach(), *fixed, mask, **arguments)
         outputs.append(output)
         if hear is not None:
             hear(AttentionCall(part, key, value, mask, weights, first, arguments))
