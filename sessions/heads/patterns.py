@@ -22,7 +22,7 @@ from sessions.model.anatomy import has_eager_attention
 from sessions.model.attending import exchanged
 from sessions.model.attention_calls import AttentionCall, tapped
 from sessions.model.finite import not_finite
-from sessions.model.hooks import after, watched
+from sessions.model.hooks import after, only_to, watched
 from sessions.model.logits import no_logits
 from sessions.model.opening import PLAIN, OpenModel
 from sessions.model.tokens import last_positions
@@ -72,7 +72,9 @@ def read_patterns(
 
     kept = last_positions(len(ids) if logits else 1, batch)
     with watched(anatomy, cancel), running_rows(opened, [row]):
-        with _heard(opened, layers, len(ids), heard), nullcontext() if logits else no_logits(anatomy):
+        last = max(layers, default=0)
+        ends = nullcontext() if logits or not shows_scores(opened, last) else only_to(anatomy, last)
+        with _heard(opened, layers, len(ids), heard), ends, nullcontext() if logits else no_logits(anatomy):
             output: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
         if broken:
             raise not_finite(opened, [ids], "an attention pattern")

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sessions.model.attending import eager_of, exchanged, registered
+from sessions.model.attending import eager_of, exchanged, fused_attention, registered
 
-#: The name of the implementation that hands over what it computes.
-TAPPED = "workbench_tapped"
+#: Names of the implementations that hand over what they compute: in a model that attends with its family's eager
+#: function, and in one with torch's fused function, which still serves the modules that nobody hears.
+TAPPED, TAPPED_FUSED = "workbench_tapped", "workbench_tapped_fused"
 #: Elements of an attention pattern that are in memory at once.
 PATTERN = 2**24
 
@@ -55,13 +56,14 @@ _hearing: dict[nn.Module, Hear] = {}
 
 @contextmanager
 def tapped(model: PreTrainedModel, hearing: Mapping[nn.Module, Hear]) -> Iterator[None]:
-    """Inside the block, attention is the family's own eager function, and some attention modules' calls are heard.
+    """Inside the block, some attention modules compute their family's own eager function, and their calls are heard.
 
-    A long text is computed a block of queries at a time; each block is heard on its own.
+    A long text is computed a block of queries at a time; each block is heard on its own. No gradient passes through the
+    function: the queries, keys and values that are heard keep theirs.
     """
     _hearing.update(hearing)
     try:
-        with exchanged(model, TAPPED, TAPPED):
+        with exchanged(model, TAPPED, TAPPED_FUSED):
             yield
     finally:
         for module in hearing:
@@ -73,17 +75,26 @@ def _tapped(
 ) -> tuple[Tensor, None]:
     eager, hear, length = eager_of(module), _hearing.get(module), query.shape[2]
     rows = max(1, PATTERN // (query.shape[0] * query.shape[1] * key.shape[2]))
-    outputs = []
+    outputs, fixed = [], (key.detach(), value.detach())  # with a graph, all blocks would stay in memory
     for first in range(0, length, rows):
         part = query[:, :, first : first + rows]
         mask = attention_mask
         if mask is not None and mask.shape[-2] == length:
             mask = mask[..., first : first + rows, :]
-        output, weights = eager(module, part, key, value, mask, **arguments)
+        output, weights = eager(module, part.detach(), *fixed, mask, **arguments)
         outputs.append(output)
         if hear is not None:
             hear(AttentionCall(part, key, value, mask, weights, first, arguments))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), None
 
 
+def _tapped_fused(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **arguments: Any
+) -> Any:
+    if module in _hearing:
+        return _tapped(module, query, key, value, attention_mask, **arguments)
+    return fused_attention(module, query, key, value, attention_mask, **arguments)
+
+
 registered(TAPPED, _tapped)
+registered(TAPPED_FUSED, _tapped_fused)  # with the mask of eager attention, which torch's fused one takes too
