@@ -56,9 +56,7 @@ def figures(smollm2: OpenModel) -> list[Figure]:
             0.5,
             seconds,
         ),
-        Figure(
-            f"largest difference to one by one, {SAMPLE} of them, logits", sampled(smollm2, heads, found[-1]), 1e-4, {}
-        ),
+        Figure(f"largest difference to one by one, {SAMPLE} of them, logits", error, 1e-4, {}),
         Figure(f"the same, all heads of {len(families)} tiny families", tiny_error, 1e-4, {}),
     ]
 
