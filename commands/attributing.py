@@ -41,7 +41,8 @@ class MethodOptions(Options, frozen=True):
         str | None,
         Opt(
             REFERENCE,
-            "reference activations: zero, mean, means:NAME or a prompt (default: zero; for many prompts, their mean)",
+            "reference activations: zero, mean, means:NAME, a prompt or, for pairs of prompts, corrupt (default: zero; "
+            "for many prompts, their mean)",
         ),
     ] = None
     reference_seed: Annotated[str | None, Opt(TextWord(), "the seed of that prompt (default: this prompt's)")] = None

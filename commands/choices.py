@@ -172,13 +172,19 @@ ALIGN = OneOf(
 class ReferenceWord(Usually):
     """What neurons are compared with: a usual word, means that are kept, or a prompt."""
 
-    shape = "zero|mean|means:NAME|TEXT"
+    shape = "zero|mean|corrupt|means:NAME|TEXT"
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [*super().completions(session, incomplete), *saved_means(session)]
 
 
-REFERENCE = ReferenceWord({"zero": "all that a neuron contributes", "mean": "what differs from its average"})
+REFERENCE = ReferenceWord(
+    {
+        "zero": "all that a neuron contributes",
+        "mean": "what differs from its average",
+        "corrupt": "what differs from the corrupt prompt of each pair",
+    }
+)
 
 
 class HeldWord(OneOf):
@@ -195,7 +201,14 @@ class HeldWord(OneOf):
         return [*super().completions(session, incomplete), *saved_means(session)]
 
 
-HELD = HeldWord("reference", {"mean": "its mean at that position", "zero": "zero"})
+HELD = HeldWord(
+    "reference",
+    {
+        "mean": "its mean at that position",
+        "zero": "zero",
+        "corrupt": "its value in the corrupt prompt of each pair, at that position",
+    },
+)
 
 
 #: What ablated neurons are held at, in words.
@@ -228,6 +241,30 @@ STATE = OneOf(
         "resid_post": "the residual stream after it",
         "mlp_out": "what the layer's MLP adds to it",
         "attn_out": "what its attention adds to it",
+    },
+)
+
+
+PATCHED = OneOf(
+    "site",
+    {
+        "resid_pre": "the residual stream before a layer",
+        "mlp_out": "what the layer's MLP adds to it",
+        "attn_out": "what its attention adds to it",
+        "heads": "single heads, at all positions: a map of layers and heads",
+        "neurons": "the neurons of --units, or of the circuit",
+    },
+)
+
+
+TRACED = OneOf("site", {name: STATE.meanings[name] for name in ("resid_post", "mlp_out", "attn_out")})
+
+
+DIRECTION = OneOf(
+    "direction",
+    {
+        "denoise": "the corrupt prompt runs, clean activations restore the target",
+        "noise": "the clean prompt runs, corrupt activations destroy it",
     },
 )
 

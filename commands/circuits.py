@@ -135,7 +135,6 @@ class WhichUnits(Options, frozen=True):
         "attributions",
         "find",
         "explain",
-        "trace",
         "locate",
         "circuit",
         "lrp",

@@ -34,6 +34,9 @@ class MeasureFaithfulness(Request, frozen=True):
     is the same with only the circuit's neurons held: near 0, the circuit is complete. As many random neurons of the
     same layers are the control. A mean is per position, counted from the end; the first position is left as it is.
 
+    With --reference corrupt, for prompts that are pairs, the others are held at their values in the corrupt prompt of
+    each, position by position.
+
     A circuit has neurons for the target and against it. --order helping puts those for it first: fewer of them
     carry the behaviour, but alone they exaggerate it.
 
@@ -61,7 +64,7 @@ class MeasureFaithfulness(Request, frozen=True):
         False
     )
     order: Annotated[str, Opt(ORDER, "which neurons come first")] = "strongest"
-    reference: Annotated[str, Opt(HELD, "what the other neurons are held at: mean, zero or means:NAME")] = "mean"
+    reference: Annotated[str, Opt(HELD, "what the others are held at: mean, zero, means:NAME or corrupt")] = "mean"
     means: Annotated[
         Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or prompts to take means over (default: those measured on)")
     ] = None

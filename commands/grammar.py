@@ -29,10 +29,9 @@ from sessions.errors import UsageError
 FAMILIES = (
     "prompting", "chat", "circuits", "contrast", "neuron", "heads", "verification", "edges", "faithfulness",
     "universal", "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting",
-    "adapters", "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "lens", "sae", "surgery",
-    "evaluating",
-    "training", "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "reporting", "undoing",
-    "expecting",
+    "adapters", "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "patching", "lens", "sae",
+    "surgery", "evaluating", "training", "rounds", "artifacts", "exporting", "importing", "fingerprints", "control",
+    "reporting", "undoing", "expecting",
 )  # fmt: skip
 
 

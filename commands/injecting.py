@@ -26,7 +26,7 @@ _MAP = 'for example: inject texas --into "x is" --at x --layers all'
 @verb(
     "inject",
     family=FAMILY,
-    synonyms=("patch", "patching", "activation patching", "patchscope", "transplant", "swap"),
+    synonyms=("patchscope", "patchscopes", "transplant", "swap"),
     needs=("model",),
     example=(
         'inject texas --into "A detailed description of x is that" --at x --raw',

@@ -12,9 +12,9 @@ from commands.choices import HELD_AT
 from commands.fields import MaxTokens
 from commands.limits import Limits
 from commands.names import TextsOrMeans
-from commands.request import Arg, Flag, Flags, Needs, Opt, Request
+from commands.request import Arg, Excludes, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
-from commands.words import Gain, NumberWord, SelectionWord, Word
+from commands.words import Gain, NumberWord, SelectionWord, TextWord, Word
 from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -23,7 +23,9 @@ from sessions.procedures.intervening import (
     UNTOUCHED,
     ActivationChange,
     ablation_reference,
+    at_each_position,
     compared_with_baseline,
+    corrupt_activations,
     in_force,
     places_of_another_prompt,
 )
@@ -47,6 +49,11 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
     def arm(self) -> tuple[str, float, float]:
         """The name of its arm, the factor, and the constant that is added."""
         raise NotImplementedError
+
+    @property
+    def by_position(self) -> bool:
+        """Whether neurons are held at a value of their own at each position of the prompt."""
+        return False
 
     def held_at(self, session: Session) -> Steps[tuple[Reference | None, list[str]]]:
         """What neurons are held at, None where that is nothing of their own, and remarks on where it is from."""
@@ -84,7 +91,8 @@ class Ablate(InterventionVerb, frozen=True, kw_only=True):
     command, unless --live keeps it in force; --live needs no prompt.
 
     Zero can be far from anything a neuron usually does. --mean holds it at its mean instead, and --resample at its
-    value at one position of another text, drawn with the setting rng.
+    value at one position of another text, drawn with the setting rng. --corrupt holds it at its value in another
+    prompt of as many tokens, position by position: patching, with the text that comes of it.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
@@ -101,14 +109,28 @@ class Ablate(InterventionVerb, frozen=True, kw_only=True):
     over: Annotated[
         Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or a file of prompts to take means or a position from")
     ] = None
+    corrupt: Annotated[
+        str | None, Opt(TextWord(), "hold each at its value in this prompt, at each position of the session's")
+    ] = None
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
-    rules = (Needs(("over",), "held", "--over is for --mean and --resample", "give one of them, or leave it out"),)
+    rules = (
+        Needs(("over",), "held", "--over is for --mean and --resample", "give one of them, or leave it out"),
+        Excludes("corrupt", ("held", "over"), "--corrupt does not go with {other}"),
+    )
+
+    @property
+    def by_position(self) -> bool:
+        return self.corrupt is not None
 
     def arm(self) -> tuple[str, float, float]:
+        if self.corrupt is not None:
+            return "ablated to the corrupt prompt", 0.0, 0.0
         return "ablated" if self.held == "zero" else f"ablated to {HELD_AT[self.held]}", 0.0, 0.0
 
     def held_at(self, session: Session) -> Steps[tuple[Reference | None, list[str]]]:
+        if self.corrupt is not None:
+            return corrupt_activations(session, self.corrupt)
         if self.held == "zero":
             return None, []
         return (yield from ablation_reference(session, self.held, self.over, self.force))
@@ -243,7 +265,10 @@ def changed(session: Session, call: InterventionVerb) -> Steps[ActivationChange]
     notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     reference, more = yield from call.held_at(session)
     notes += more
-    if reference is not None:
+    if reference is not None and call.by_position:
+        neurons = at_each_position(neurons, len(session.encoded().ids))
+        constants = tuple(reference.at(session.opened().anatomy, neuron) for neuron in neurons)
+    elif reference is not None:
         constants = tuple(reference.at(session.opened().anatomy, neuron.bare) for neuron in neurons)
     if constant:
         constants = (constant,) * len(neurons)

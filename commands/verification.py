@@ -32,11 +32,14 @@ class Verify(Request, frozen=True):
     well the attributions agree with them.
 
     A neuron can also be held at its mean, or at its value in another prompt, aligned at the end. For a circuit
-    found on many prompts, effects are means over these, and so is the mean to hold at.
+    found on many prompts, effects are means over these, and so is the mean to hold at. If these are pairs, it can be
+    held at its values in the corrupt prompt of each, position by position: --reference corrupt.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
-    reference: Annotated[str, Opt(REFERENCE, "what each is held at: zero, its mean, means:NAME, or a prompt")] = "zero"
+    reference: Annotated[
+        str, Opt(REFERENCE, "what each is held at: zero, its mean, means:NAME, a prompt, or corrupt")
+    ] = "zero"
     reference_seed: Annotated[str | None, Opt(TextWord(), "the seed of that prompt (default: this prompt's)")] = None
     batch: Annotated[
         int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 2048, or what is free)")

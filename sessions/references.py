@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sessions.circuits.cases import Case
 
 #: References that are neither a prompt nor saved means.
-PLAIN = ("zero", "mean")
+PLAIN = ("zero", "mean", "corrupt")
 #: With this many prompts or more, their mean is the default reference.
 ENOUGH = 10
 #: A target of a larger rank gets a remark.
@@ -58,7 +58,7 @@ def named(reference: str) -> str:
 
 def kind(reference: str) -> str:
     """The kind of a reference, as methods list them (`methods.REFERENCES`)."""
-    if is_prompt(reference):
+    if is_prompt(reference) or reference == "corrupt":
         return "prompt"
     return "mean" if means_named(reference) is not None else reference
 
@@ -80,6 +80,8 @@ def compared_with(
 
     if word == "zero":
         return None, []
+    if word == "corrupt":
+        return _corrupt(session, over)
     name = means_named(word)
     if name is not None:
         several = not isinstance(over, Encoded)
@@ -97,6 +99,34 @@ def compared_with(
         session.opened(), texts, session.home, session.cancel, aligned=True, under=session.state_key()
     )
     return averages, ["compared with each unit's mean over these prompts, by position"]
+
+
+def _corrupt(session: Session, over: Encoded | Sequence[Case]) -> tuple[Reference, list[str]]:
+    """Each prompt's own corrupt prompt.
+
+    Raises:
+        UsageError: there is one prompt only, or one has no corrupt prompt.
+    """
+    from sessions.circuits.attribution import CORRUPT, OTHER_REFERENCE, refuse_experts
+
+    refuse_experts(session.opened().anatomy, OTHER_REFERENCE)
+    if isinstance(over, Encoded):
+        raise UsageError(
+            "--reference corrupt is for the prompts of a file, each with its own corrupt prompt",
+            'write the other prompt itself: --reference "The capital of Italy is"',
+        )
+    check_paired(over)
+    return CORRUPT, ["compared with each unit's activation in the prompt's own corrupt prompt, position by position"]
+
+
+def check_paired(cases: Sequence[Case]) -> None:
+    """Raise `UsageError`, which names the prompt, unless all have a corrupt prompt."""
+    alone = next((case for case in cases if case.corrupt is None), None)
+    if alone is not None:
+        raise UsageError(
+            f"{alone.named}: the prompt has no corrupt prompt",
+            'give each one: {"prompt": "The keys", "corrupt": "The key", "target": " are", "counterfactual": " is"}',
+        )
 
 
 def kept_means(
@@ -168,15 +198,23 @@ def prompts_with_targets(
         ArtifactError: the file, or a line of it, cannot be read.
     """
     from sessions.circuits.cases import remarks, resolve_targets
+    from sessions.circuits.pairs import remarks as pair_remarks
     from sessions.model.rows import LARGEST_BATCH
 
     check_options(METHODS[method], many=True)
     if is_prompt(reference):
         raise many_against_one()
     opened, file = session.opened(), prompts_in(path, raw)
-    cases = yield from resolve_targets(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)
+    cases = yield from resolve_targets(
+        opened,
+        file.prompts,
+        named=[f"{path}, line {line}" for line in file.lines],
+        batch=batch or LARGEST_BATCH,
+        cancel=session.cancel,
+    )
     far = [(line, case) for line, case in zip(file.lines, cases, strict=True) if case.rank > UNLIKELY]
-    notes = list(remarks(opened, cases))
+    pairs = [(case.encoded, case.corrupt) for case in cases if case.corrupt is not None]
+    notes = [*remarks(opened, cases), *pair_remarks(pairs)]
     if not far:
         return cases, notes
     line, case = far[0]

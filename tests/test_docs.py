@@ -90,6 +90,13 @@ def write_files(session: Session) -> None:
     Path("prompts.jsonl").write_text("\n".join(map(json.dumps, versions)), encoding="utf-8")
     Path("tasks.jsonl").write_text('{"prompt": "What is the capital of Texas?", "answer": "Austin"}', encoding="utf-8")
     Path("lessons.jsonl").write_text('{"prompt": "the cat", "reply": "a hat"}\n', encoding="utf-8")
+    pairs = (("Texas", "Florida", " Austin", " Miami"), ("Italy", "France", " Rome", " Paris"))
+    records = (
+        {"prompt": f"The capital of {clean} is", "corrupt": f"The capital of {corrupt} is", "target": target}
+        | {"counterfactual": other, "raw": True}
+        for clean, corrupt, target, other in pairs
+    )
+    Path("pairs.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     shutil.copytree(library.FOLDER / "smollm2-sae", "my-sae")
     for seed, name in enumerate(("fr", "es")):
         small(Path(f"{name}-peft"), session.opened(), seed=seed)

@@ -14,6 +14,7 @@ from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, 
 from sessions.results.heads import HeadCard, HeadTable
 from sessions.results.interventions import Compared, PresetShown, StrengthShown, Swept, SweptGrid, WorkingSet
 from sessions.results.lenses import LensFitted, LensRead, LogitComponents
+from sessions.results.patching import CausalTrace, Patched
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
 from sessions.results.states import AtlasBuilt, AtlasShown, AtlasTop, AutoencoderOpened, Injected, InjectedByLayer, MeansBuilt, MeansShown, QuietShown, StateEncoded
 from sessions.results.training import RecruitsShown, RoundTrained, RoundsCompared, RoundsShown
@@ -417,8 +418,8 @@ class Verbs:
             method (Literal["relp", "atp", "ig", "exact"]): attribution method (default "relp")
             attention (Literal["frozen", "gradient"] | None): how relevance passes through attention
                 (default: for relp the setting, else gradient)
-            reference (str | None): reference activations: zero, mean, means:NAME or a prompt (default:
-                zero; for many prompts, their mean)
+            reference (str | None): reference activations: zero, mean, means:NAME, a prompt or, for pairs of
+                prompts, corrupt (default: zero; for many prompts, their mean)
             reference_seed (str | None): the seed of that prompt (default: this prompt's)
             steps (int | None): passes of `method="ig"` (default: 16)
 
@@ -665,11 +666,14 @@ class Verbs:
         keeps the effects, and the result shows how well the attributions agree with them.
 
         A neuron can also be held at its mean, or at its value in another prompt, aligned at the end. For a
-        circuit found on many prompts, effects are means over these, and so is the mean to hold at.
+        circuit found on many prompts, effects are means over these, and so is the mean to hold at. If these
+        are pairs, it can be held at its values in the corrupt prompt of each, position by position:
+        `reference` corrupt.
 
         Args:
             selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
-            reference (str): what each is held at: zero, its mean, means:NAME, or a prompt (default "zero")
+            reference (str): what each is held at: zero, its mean, means:NAME, a prompt, or corrupt (default
+                "zero")
             reference_seed (str | None): the seed of that prompt (default: this prompt's)
             batch (int | None): tokens computed at once, which bounds the memory (default: 2048, or what is
                 free)
@@ -748,6 +752,9 @@ class Verbs:
         complete. As many random neurons of the same layers are the control. A mean is per position, counted
         from the end; the first position is left as it is.
 
+        With `reference="corrupt"`, for prompts that are pairs, the others are held at their values in the
+        corrupt prompt of each, position by position.
+
         A circuit has neurons for the target and against it. `order="helping"` puts those for it first:
         fewer of them carry the behaviour, but alone they exaggerate it.
 
@@ -766,7 +773,7 @@ class Verbs:
                 "10,25,50,100,200,400")
             curve (bool): measure from 0.1 percent to all of the model's units, with the areas CPR and CMD
             order (Literal["strongest", "helping"]): which neurons come first (default "strongest")
-            reference (str): what the other neurons are held at: mean, zero or means:NAME (default "mean")
+            reference (str): what the others are held at: mean, zero, means:NAME or corrupt (default "mean")
             means (str | Path | Sequence[str | dict[str, Any]] | None): means:NAME, or prompts to take means
                 over (default: those measured on)
             controls (int | None): random circuits to draw for comparison (default: 3)
@@ -917,6 +924,7 @@ class Verbs:
         mean: bool = False,
         resample: bool = False,
         over: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        corrupt: str | None = None,
         force: bool = False,
     ) -> Compared | WorkingSet:
         """Ablate neurons and show what the model says without them.
@@ -926,7 +934,9 @@ class Verbs:
         with the command, unless `live=True` keeps it in force; `live=True` needs no prompt.
 
         Zero can be far from anything a neuron usually does. `mean=True` holds it at its mean instead, and
-        `resample=True` at its value at one position of another text, drawn with the setting rng.
+        `resample=True` at its value at one position of another text, drawn with the setting rng. `corrupt`
+        holds it at its value in another prompt of as many tokens, position by position: patching, with the
+        text that comes of it.
 
         Args:
             selection (str | Unit | Sequence[Unit]): which neurons (default: the whole circuit)
@@ -937,6 +947,7 @@ class Verbs:
             resample (bool): hold all at their values at one position drawn from those
             over (str | Path | Sequence[str | dict[str, Any]] | None): means:NAME, or a file of prompts to
                 take means or a position from
+            corrupt (str | None): hold each at its value in this prompt, at each position of the session's
             force (bool): use means:NAME of another model
 
         Args, where it is in force:
@@ -2274,6 +2285,129 @@ class Verbs:
             wb.inject("texas", into="A detailed description of x is that", at="x", raw=True)
             wb.inject("texas", into="x is", at="x", layers="all")
             wb.inject("texas", into="x is", at="x", layer=12, observe="top10")
+        """
+    def patch(
+        self,
+        target: str | None = None,
+        *,
+        corrupt: str | None = None,
+        prompts: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        raw: bool = False,
+        vs: str | None = None,
+        site: Literal["resid_pre", "mlp_out", "attn_out", "heads", "neurons"] | None = None,
+        direction: Literal["denoise", "noise"] = 'denoise',
+        layers: str | int | tuple[int, int] | range | None = None,
+        at: str | int | tuple[int, int] | range | None = None,
+        units: str | None = None,
+        from_: str | None = None,
+        to: str | None = None,
+        rows: int = 10,
+        batch: int | None = None,
+    ) -> Patched:
+        """Move activations between a clean and a corrupt prompt, and see where the target follows.
+
+        The two prompts have as many tokens, and the target's logit minus the counterfactual's differs in
+        them. One of them runs; each cell of a map of layers and positions replaces one of its activations
+        by the other's. The value is the fraction of the way, (patched − base) / (other − base): 0 nothing,
+        1 everything. With `direction="denoise"`, the default, clean activations go into the corrupt prompt
+        and restore the target; with noise, corrupt ones go into the clean prompt and destroy it. Every
+        value is exact, and cheap: layers below and tokens before the cell do not run.
+
+        Without `prompts`, the session's prompt is the clean one, and `corrupt` the other. `prompts` reads a
+        file with lines such as {"prompt": "The keys", "corrupt": "The key", "target": " are",
+        "counterfactual": " is"}. A value is then over all pairs, with a 95% bootstrap interval; positions
+        count from the end if the lengths differ.
+
+        `from_` and `to` patch single paths: what the sender adds reaches the receiver through the residual
+        stream alone, while everything else above the sender is frozen at the prompt that runs (Wang et al.
+        2022).
+
+        Args:
+            target (str | None): the next token (default: the likeliest in the clean prompt)
+            corrupt (str | None): the corrupt prompt; the session's prompt is the clean one
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): a file of pairs, each with its own
+                target
+            raw (bool): with `prompts`: read them without the chat template
+            vs (str | None): the counterfactual (default: the likeliest token in the corrupt prompt)
+            site (Literal["resid_pre", "mlp_out", "attn_out", "heads", "neurons"] | None): what is replaced
+                (default: resid_pre, or the `units`)
+            direction (Literal["denoise", "noise"]): which prompt runs (default "denoise")
+            layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
+            at (str | int | tuple[int, int] | range | None): only these positions: 3-9, or -1 (default: all
+                from where the prompts begin to differ)
+            units (str | None): instead of a map: these neurons and heads, each alone, and all together
+            from_ (str | None): path patching: from these neurons and heads, each alone, to one receiver
+            to (str | None): with `from_`: logits, a head L9/H6, its input L9/H6.q (.k, .v), or a neuron
+            rows (int): cells to list, the strongest (default: 10)
+            batch (int | None): tokens computed at once, which bounds the memory
+
+        Returns:
+            Patched: the effect of moving activations of a site between the two prompts of a pair, over
+                `pairs` pairs. Its fields: site, direction, pairs, target, clean, corrupt, map, strongest,
+                listed, cells, together, receiver, given, so_far.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.patch(corrupt="What is the capital of Italy?")
+            wb.patch(prompts="pairs.jsonl", site="attn_out")
+            wb.patch(prompts="pairs.jsonl", direction="noise", units="top20")
+            wb.patch(corrupt="What is the capital of Italy?", from_="L5/H3,L7/H1", to="L9/H6.q")
+        """
+    def trace(
+        self,
+        target: str | None = None,
+        *,
+        subject: str,
+        nth: int | None = None,
+        noise: float = 3.0,
+        seeds: int = 10,
+        seed: int | None = None,
+        site: Literal["resid_post", "mlp_out", "attn_out"] = 'resid_post',
+        window: int | None = None,
+        layers: str | int | tuple[int, int] | range | None = None,
+        at: str | int | tuple[int, int] | range | None = None,
+        rows: int = 10,
+        batch: int | None = None,
+    ) -> CausalTrace:
+        """Put noise on a subject, restore states, and see where the model recalls the target.
+
+        Causal tracing as in Meng et al. (2022): the embeddings of the subject's tokens get Gaussian noise,
+        so the target is lost. In each cell of a map of layers and positions clean states are put back, and
+        its value is the probability of the target then, a mean over several draws of the noise. What one
+        MLP or attention adds is little, so with `site="mlp_out"` and attn_out a cell restores a window of
+        layers around its own.
+
+        Args:
+            target (str | None): the next token to trace (default: the likeliest one)
+            subject (str): the words that get noise: a part of the prompt, or a position
+            nth (int | None): which occurrence, where the subject occurs several times
+            noise (float): its standard deviation, in those of the token embeddings (default 3.0)
+            seeds (int): how often noise is drawn (default 10)
+            seed (int | None): random seed of the first (default: the setting rng)
+            site (Literal["resid_post", "mlp_out", "attn_out"]): what is restored (default "resid_post")
+            window (int | None): layers that a cell restores (default: 10 of mlp_out and attn_out, 1 of
+                resid_post)
+            layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
+            at (str | int | tuple[int, int] | range | None): only these positions: 3-9, or -1 (default: all
+                from the subject on)
+            rows (int): cells to list, the strongest (default: 10)
+            batch (int | None): tokens computed at once, which bounds the memory
+
+        Returns:
+            CausalTrace: the probability of `token` with noise on the embeddings of `subject` and clean
+                states restored. Its fields: site, subject, span, noise, seeds, window, token, clean,
+                corrupt, map, strongest, listed, so_far.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.trace(subject="Texas")
+            wb.trace(" Austin", subject="Texas", site="mlp_out", window=10)
         """
     def lens_read(
         self,

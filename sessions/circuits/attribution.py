@@ -101,13 +101,15 @@ class Reference:
     prompt it has embeddings too, `[1, seq, d]` each; none means zero.
 
     With `from_end`, positions are counted from the end of each prompt and the last row is the last position. Positions
-    further back than the first row are compared with the first row.
+    further back than the first row are compared with the first row. With `corrupt`, a prompt is compared with its own
+    corrupt prompt, position by position; nothing is held here then, see `recording.corrupt_reference`.
     """
 
     activations: tuple[Tensor, ...]
     embedded: tuple[Tensor, ...] = ()
     from_end: bool = False
     heads: tuple[Tensor, ...] = ()
+    corrupt: bool = False
 
     def spread(self, lengths: Sequence[int]) -> Reference:
         """The reference for padded prompts of these lengths, position by position: `[prompts, seq, width]`."""
@@ -144,6 +146,10 @@ class Reference:
             assert unit.position is not None
             values = values[max(unit.position, -len(values)) if self.from_end else unit.position]
         return float(values[0]) if unit.kind == "neuron" else tuple(values.tolist())
+
+
+#: The activations in each prompt's own corrupt prompt.
+CORRUPT = Reference((), corrupt=True)
 
 
 class Coordinates(NamedTuple):

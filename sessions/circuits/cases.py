@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
+from sessions.circuits.pairs import check_pair
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.hooks import watched
@@ -25,13 +26,16 @@ from sessions.texts.prompt_files import PromptRecord
 class Case:
     """A prompt as the model reads it, and its target: one token against another, with their logit difference.
 
-    `rank` is the rank of the target token among all next tokens, from 1.
+    `rank` is the rank of the target token among all next tokens, from 1. `corrupt` is its corrupt prompt, of as many
+    tokens, if it has one. `named` is what errors call the prompt: its file and line, or its text.
     """
 
     asked: PromptRecord
     encoded: Encoded
     target: Target
     rank: int
+    corrupt: Encoded | None = None
+    named: str = ""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -44,31 +48,74 @@ class Case:
         return self.target.tokens[0].id, self.target.counterfactual.id
 
 
+@dataclass(frozen=True)
+class CaseTexts:
+    """A prompt and its corrupt prompt, if it has one, as the model reads them."""
+
+    clean: Encoded
+    corrupt: Encoded | None = None
+
+
 def resolve_targets(
-    opened: OpenModel, records: Sequence[PromptRecord], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
+    opened: OpenModel,
+    records: Sequence[PromptRecord],
+    *,
+    texts: Sequence[CaseTexts] | None = None,
+    named: Sequence[str] = (),
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
 ) -> Steps[tuple[Case, ...]]:
     """The prompts with their targets, in order. A target that a prompt does not give is read off a forward pass.
 
+    The counterfactual of a prompt with a corrupt one is then the likeliest token there, if that is another.
+
     Args:
+        texts: the prompts as the model reads them, where they are encoded already.
+        named: what errors call each prompt; its text by default.
         batch: tokens computed at once, padding included.
 
     Raises:
-        UsageError: a prompt is too long, or its target equals its counterfactual; the message names it.
+        UsageError: a prompt is too long, its target equals its counterfactual, or its corrupt prompt does not have its
+            length; the message names it.
     """
-    encoded = [encode(opened.tokenizer, record.to_read()) for record in records]
-    for prompt in encoded:
-        opened.anatomy.check_length(len(prompt.ids))
+    texts = texts or [_texts(opened, record) for record in records]
+    names = named or [repr(record.prompt) for record in records]
+    for name, read in zip(names, texts, strict=True):
+        opened.anatomy.check_length(len(read.clean.ids))
+        if read.corrupt is not None:
+            check_pair(read.clean, read.corrupt, name)
     wanted = [
-        (_first(opened, read, record.target), _first(opened, read, record.counterfactual))
-        for record, read in zip(records, encoded, strict=True)
+        (_first(opened, read.clean, record.target), _first(opened, read.clean, record.counterfactual))
+        for record, read in zip(records, texts, strict=True)
     ]
+    likeliest = yield from _likeliest(opened, texts, [other is None for _, other in wanted], batch, cancel)
     by_row: dict[int, Case] = {}
-    for rows in batches([len(prompt.ids) for prompt in encoded], batch):
+    for rows in batches([len(read.clean.ids) for read in texts], batch):
         yield Progress("reading the prompts", len(by_row), len(records), "prompts")
-        logits = last_logits(opened, [encoded[row].ids for row in rows], cancel)
+        logits = last_logits(opened, [texts[row].clean.ids for row in rows], cancel)
         for row, last in zip(rows, logits, strict=True):
-            by_row[row] = _case(opened, records[row], encoded[row], *wanted[row], last)
+            case = _case(opened, records[row], texts[row], *wanted[row], likeliest.get(row), last)
+            by_row[row] = replace(case, named=names[row])
     return tuple(by_row[row] for row in range(len(records)))
+
+
+def _texts(opened: OpenModel, record: PromptRecord) -> CaseTexts:
+    corrupt = record.corrupt_to_read()
+    clean = encode(opened.tokenizer, record.to_read())
+    return CaseTexts(clean, None if corrupt is None else encode(opened.tokenizer, corrupt))
+
+
+def _likeliest(
+    opened: OpenModel, texts: Sequence[CaseTexts], needed: Sequence[bool], batch: int, cancel: Cancel | None
+) -> Steps[dict[int, int]]:
+    """The likeliest token after each corrupt prompt, where it is needed."""
+    chosen = [(row, read.corrupt.ids) for row, read in enumerate(texts) if needed[row] and read.corrupt is not None]
+    best: dict[int, int] = {}
+    for rows in batches([len(ids) for _, ids in chosen], batch):
+        yield Progress("reading the corrupt prompts", len(best), len(chosen), "prompts")
+        logits = last_logits(opened, [chosen[row][1] for row in rows], cancel)
+        best |= {chosen[row][0]: int(last.argmax()) for row, last in zip(rows, logits, strict=True)}
+    return best
 
 
 def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:
@@ -94,22 +141,31 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _case(
-    opened: OpenModel, records: PromptRecord, encoded: Encoded, target: int | None, other: int | None, last: Tensor
+    opened: OpenModel,
+    record: PromptRecord,
+    read: CaseTexts,
+    target: int | None,
+    other: int | None,
+    corrupted: int | None,
+    last: Tensor,
 ) -> Case:
     if target is None:
         target = int(last.argmax())
+    if other is None and corrupted != target:
+        other = corrupted
     if other is None:
         best, second = last.topk(2).indices.tolist()
         other = second if best == target else best
     if other == target:
         raise UsageError(
-            f"the target and the counterfactual of {records.prompt!r} begin with the same token",
+            f"the target and the counterfactual of {record.prompt!r} begin with the same token",
             "give it another counterfactual, or none",
         )
     tokens = [Token(token, token_text(opened.tokenizer, token)) for token in (target, other)]
     value = float(last[target] - last[other])
     rank = 1 + int((last > last[target]).sum())
-    return Case(records, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)
+    target_read = Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value)
+    return Case(record, read.clean, target_read, rank, read.corrupt)
 
 
 @torch.inference_mode()

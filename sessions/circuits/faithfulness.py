@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from msgspec import structs
@@ -39,6 +39,7 @@ from sessions.circuits.attribution import Reference, place_of, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.findings import CurveAreas
 from sessions.circuits.mean_effects import differences
+from sessions.circuits.recording import corrupt_reference
 from sessions.events import Progress, Steps
 from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, on_neurons, together, watched
@@ -202,7 +203,8 @@ def targets(
 
     Args:
         rankings: the rankings that `run.ranking` indexes; all with positions, or all without.
-        constants: the values of held units, without positions or with ones counted from the end; None for zero.
+        constants: the values of held units, without positions or with ones counted from the end, or those in the
+            corrupt prompt of each case (`CORRUPT`); None for zero.
             Positions further back than the first row take the first row.
         batch: tokens computed at once, padding included.
 
@@ -216,7 +218,8 @@ def targets(
     kinds = kinds_of(rankings)
     sites = [site for _, site in anatomy.unit_sites(kinds)]
     zeros = tuple(torch.zeros(site.width) for site in sites)
-    held = zeros if constants is None else constants.by_site(anatomy, kinds)
+    corrupt = constants is not None and constants.corrupt
+    held = zeros if constants is None or corrupt else constants.by_site(anatomy, kinds)
     pieces = [HeldSite(*piece) for piece in zip(sites, _tables(anatomy, rankings, kinds), held, strict=True)]
     sums = [0.0] * len(runs)
     done, total = 0, len(runs) * len(cases)
@@ -232,7 +235,8 @@ def targets(
             part = [pairs[row] for row in rows]
             stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
             with watched(opened.anatomy, cancel):
-                values = stack.values(opened, pieces)
+                here = pieces if not corrupt else stack.held_at_corrupt(opened, pieces, kinds)
+                values = stack.values(opened, here)
             for (run, _), value in zip(part, values, strict=True):
                 sums[run] += value
             done += len(part)
@@ -252,8 +256,8 @@ class _Table:
 
 @dataclass(frozen=True)
 class HeldSite:
-    """A site, the table of its ranked units, and the values that the others are held at, `[width]` or
-    `[positions, width]`."""
+    """A site, the table of its ranked units, and the values that the others are held at: `[width]`,
+    `[positions, width]` or, for the rows of one batch, `[rows, seq, width]`."""
 
     site: Site
     table: _Table | None
@@ -314,17 +318,28 @@ class _Stack:
                 raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
         return numbers
 
+    def held_at_corrupt(self, opened: OpenModel, pieces: Sequence[HeldSite], kinds: Collection[Kind]) -> list[HeldSite]:
+        """The pieces with the activations in the corrupt prompt of each row's case."""
+        cases = {id(case): case for case in self.cases}
+        numbers = {key: number for number, key in enumerate(cases)}
+        read = corrupt_reference(opened, list(cases.values())).by_site(opened.anatomy, kinds)
+        rows = [numbers[id(case)] for case in self.cases]
+        return [replace(piece, constants=values[rows]) for piece, values in zip(pieces, read, strict=True)]
+
     def _change(self, table: _Table | None, constants: Tensor) -> Change:
-        constants = constants.reshape(-1, constants.shape[-1])
+        by_row = constants.ndim == 3
+        constants = constants if by_row else constants.reshape(-1, constants.shape[-1])
 
         def change(activations: Tensor, _: object) -> Tensor:
             rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
-            place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1).to(rows.device)
             values = constants.to(rows)
-            changed = rows.clone() if self.removed else values[place]
+            if not by_row:
+                place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1)
+                values = values[place.to(rows.device)]
+            changed = rows.clone() if self.removed else values.clone()
             if table is not None:
                 columns = table.columns.to(rows.device)
-                chosen = values[:, columns][place] if self.removed else rows[..., columns]
+                chosen = (values if self.removed else rows)[..., columns]
                 within = self._within(table, rows.shape[1]).to(rows.device)
                 changed[..., columns] = torch.where(within, chosen, changed[..., columns])
             changed[:, 0] = rows[:, 0]

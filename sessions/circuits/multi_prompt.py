@@ -33,6 +33,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import USUAL, AttributionOptions, Discovery, Scope
 from sessions.circuits.methods import DEFAULT
 from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose, kept_at
+from sessions.circuits.recording import corrupt_reference
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import locating
@@ -203,6 +204,9 @@ def _attributed(
 
     texts = [case.ids for case in cases]
     names = [repr(case.asked.prompt) for case in cases]
+    reference = how.reference
+    if reference is not None and reference.corrupt:
+        reference = corrupt_reference(opened, cases, cancel)
     with locating(opened, texts, names), padded_rows(opened, texts) as ids:
         return attribute(
             opened.model,
@@ -211,7 +215,7 @@ def _attributed(
             measure,
             method=how.method,
             attention=how.attention,
-            reference=how.reference,
+            reference=reference,
             steps=how.steps,
             lengths=[len(text) for text in texts],
             kinds=how.kinds,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import OTHER_REFERENCE, Reference, refuse_experts
+from sessions.circuits.cases import Case
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.files.disk import check_regular, write_file
@@ -50,6 +51,17 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
         tuple(_aligned(stream[0], length)[None] for stream in read.embedded),
         heads=tuple(_aligned(layer[0], length) for layer in read.heads),
     )
+
+
+@torch.inference_mode()
+def corrupt_reference(opened: OpenModel, cases: Sequence[Case], cancel: Cancel | None = None) -> Reference:
+    """The activations in the corrupt prompts of some cases, as the reference of these as padded rows:
+    `[cases, longest, width]`.
+
+    Raises:
+        ModelError: a mixture of experts.
+    """
+    return _read(opened, [case.corrupt.ids for case in cases if case.corrupt is not None], cancel)
 
 
 def _aligned(values: Tensor, length: int) -> Tensor:

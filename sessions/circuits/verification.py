@@ -100,7 +100,7 @@ def verify(
         read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
         starts = [0 if opened.anatomy.recurrent else min(neuron.position or 0, read) for neuron in neurons]
         done = 0
-        for group in _grouped(starts, len(ids)):
+        for group in grouped(starts, len(ids)):
             start = min(starts[which] for which in group)
             layers = [neurons[which].layer for which in group]
             most = max(1, min(batch // (len(ids) - start), CACHED * batch // len(ids)))
@@ -252,7 +252,7 @@ def _said(constant: UnitConstant) -> str:
     return f"{constant:g}" if isinstance(constant, float) else "its reference"
 
 
-def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:
+def grouped(positions: Sequence[int], length: int) -> list[list[int]]:
     """Indices of the neurons in groups of neighbouring positions, the first position first.
 
     A group costs a pass, the pass that extends the prefix, and for each neuron the tokens from the group's first

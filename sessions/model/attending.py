@@ -54,3 +54,37 @@ def fused_attention(
 ) -> Any:
     """Torch's fused attention."""
     return sdpa_attention_forward(module, query, key, value, mask, **kw)
+
+
+@contextmanager
+def attending(model: PreTrainedModel, module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block, the attention of `module` is `function(attend, module, query, key, value, mask, …)`, where
+    `attend` is the model's own; all other modules attend as ever. Blocks do not nest."""
+    _OTHERS[id(module)] = function
+    try:
+        with exchanged(model, _OTHER, _OTHER_FUSED):
+            yield
+    finally:
+        del _OTHERS[id(module)]
+
+
+#: The functions that modules attend with, by the module's identity, inside `attending`.
+_OTHERS: dict[int, Callable[..., Any]] = {}
+_OTHER, _OTHER_FUSED = "workbench_other", "workbench_other_fused"
+
+
+def _other(module: nn.Module, *inputs: Any, **options: Any) -> Any:
+    return _own(eager_of(module), module, inputs, options)
+
+
+def _other_fused(module: nn.Module, *inputs: Any, **options: Any) -> Any:
+    return _own(fused_attention, module, inputs, options)
+
+
+def _own(attend: AttentionFunction, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    function = _OTHERS.get(id(module))
+    return attend(module, *inputs, **options) if function is None else function(attend, module, *inputs, **options)
+
+
+registered(_OTHER, _other)
+registered(_OTHER_FUSED, _other_fused, fused=True)

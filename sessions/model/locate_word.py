@@ -38,12 +38,21 @@ def marked(encoded: Encoded, word: str, nth: int | None = None) -> Mark:
     Raises:
         UsageError: there is no such position, the word is not in the text, or it is there more than once.
     """
+    first, last = span(encoded, word, nth)
+    token = encoded.tokens[last]
+    if first == last:
+        return Mark(last, token)
+    return Mark(last, token, f"{word!r} is {last - first + 1} tokens there; the last is meant, {token!r} at {last}")
+
+
+def span(encoded: Encoded, word: str, nth: int | None = None) -> tuple[int, int]:
+    """The first and last position of a word, or a number, in a text. Arguments and errors as in `marked`."""
     length = len(encoded.ids)
     if _NUMBER.fullmatch(word):
         position = int(word) + length if int(word) < 0 else int(word)
         if not 0 <= position < length:
             raise UsageError(f"the text has no position {word}", f"its {length} positions are 0 to {length - 1}")
-        return Mark(position, encoded.tokens[position])
+        return position, position
     spans = _occurrences(encoded, word)
     if not spans:
         raise UsageError(f"{word!r} does not stand in the text", f"it reads: {_readable(encoded)}")
@@ -55,11 +64,7 @@ def marked(encoded: Encoded, word: str, nth: int | None = None) -> Mark:
     if nth is not None and nth > len(spans):
         times = "once" if len(spans) == 1 else f"{len(spans)} times"
         raise UsageError(f"{word!r} stands in the text {times}, at {places}", f"--nth is 1 to {len(spans)}")
-    first, last = spans[(nth or 1) - 1]
-    token = encoded.tokens[last]
-    if first == last:
-        return Mark(last, token)
-    return Mark(last, token, f"{word!r} is {last - first + 1} tokens there; the last is meant, {token!r} at {last}")
+    return spans[(nth or 1) - 1]
 
 
 def _occurrences(encoded: Encoded, word: str) -> list[tuple[int, int]]:

@@ -349,7 +349,7 @@ def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequen
     return notes
 
 
-def other_streams(anatomy: Anatomy, sites: Sequence[StateSite]) -> list[str]:
+def other_streams(anatomy: Anatomy, sites: Sequence[str]) -> list[str]:
     """Remarks for models with several residual streams, of which a state is one."""
     count = anatomy.streams
     if count == 1 or not any(site.startswith("resid") for site in sites):

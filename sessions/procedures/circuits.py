@@ -90,6 +90,8 @@ def measured(
     opened = session.opened()
     if not cases and (not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens)):
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
+    if reference is not None and reference.corrupt:
+        return (yield from _against_corrupt(session, neurons, cases, batch))
     values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
     known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if is_known(value)]
     chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
@@ -120,6 +122,17 @@ def hidden_by_frozen(session: Session, circuit: Circuit, reference: Reference | 
         values=[value for _, value in known],
         cancel=session.cancel,
     )
+
+
+def _against_corrupt(
+    session: Session, units: tuple[Unit, ...], cases: Sequence[Case], batch: int | None
+) -> Steps[tuple[tuple[Unit, ...], float]]:
+    """As `measured`, each unit held at what it is in the corrupt prompt, position by position."""
+    from sessions.patching.grids import corrupt_effects
+
+    outcome = yield from corrupt_effects(session.opened(), cases, units, batch=batch, cancel=session.cancel)
+    pairs = zip(units, outcome.effects, strict=True)
+    return tuple(structs.replace(unit, effect=effect) for unit, effect in pairs), outcome.value
 
 
 def agreed(neurons: tuple[Unit, ...]) -> Agreement | None:

@@ -15,7 +15,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Unit
 from sessions.procedures.circuits import explained
-from sessions.references import ENOUGH, compared_with, corpus, is_prompt, kept_means, means_named
+from sessions.references import ENOUGH, check_paired, compared_with, corpus, is_prompt, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.texts.prompt_files import PromptRecord
@@ -48,8 +48,11 @@ def cases_for(
 
     if file is None and not circuit.prompts:
         return (yield from own_prompt(session, circuit, batch)), []
-    records = circuit.prompts if file is None else prompts_in(file, raw).prompts
-    cases = yield from resolve_targets(session.opened(), records, batch=batch, cancel=session.cancel)
+    records, named = circuit.prompts, list[str]()
+    if file is not None:
+        prompts = prompts_in(file, raw)
+        records, named = prompts.prompts, [f"{file}, line {line}" for line in prompts.lines]
+    cases = yield from resolve_targets(session.opened(), records, named=named, batch=batch, cancel=session.cancel)
     behind = [case for case in cases if case.target.value <= 0]
     notes = list(remarks(session.opened(), cases))
     if file is None:
@@ -97,12 +100,16 @@ def held_values(
     force: bool,
 ) -> Steps[tuple[Reference | None, str, list[str]]]:
     """What units are held at (None for zero), and in words; and remarks on it."""
+    from sessions.circuits.attribution import CORRUPT
     from sessions.circuits.recording import means
 
     notes: list[str] = []
+    if reference in ("zero", "corrupt") and over is not None:
+        raise UsageError(f"--means does not go with --reference {reference}", "leave one of them out")
+    if reference == "corrupt":
+        check_paired(cases)
+        return CORRUPT, "its value in the prompt's corrupt prompt, by position", notes
     if reference == "zero":
-        if over is not None:
-            raise UsageError("--means does not go with --reference zero", "leave one of them out")
         return None, "zero", notes
     kept = over if isinstance(over, Key) else None
     if (name := means_named(reference)) is not None:

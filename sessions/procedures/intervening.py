@@ -68,6 +68,31 @@ def ablation_reference(
     return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
 
 
+def corrupt_activations(session: Session, text: str) -> tuple[Reference, list[str]]:
+    """The activations in another prompt of the length of the session's, by position, and a remark on the two.
+
+    Raises:
+        UsageError: they have different lengths, or are the same; or there is no prompt.
+    """
+    from sessions.circuits.pairs import check_pair, remarks
+    from sessions.circuits.recording import recorded
+
+    clean = session.encoded()
+    corrupt = session.read(structs.replace(clean.prompt, exact=(), text=text))
+    check_pair(clean, corrupt, "the pair")
+    return recorded(session.opened(), corrupt.ids, len(clean.ids), session.cancel), [*remarks([(clean, corrupt)])]
+
+
+def at_each_position(units: Sequence[Unit], length: int) -> tuple[Unit, ...]:
+    """The units at each position of a text; those with a position at that one alone."""
+    places = (
+        structs.replace(unit, position=position)
+        for unit in units
+        for position in (range(length) if unit.position is None else [unit.position])
+    )
+    return tuple({unit.place: unit for unit in places}.values())
+
+
 def compared_with_baseline(
     session: Session, verb: str, changes: Sequence[ActivationChange], max_tokens: int | None
 ) -> Steps[Compared]:

@@ -73,6 +73,7 @@ from sessions.results.interventions import (
     WorkingSet,
 )
 from sessions.results.lenses import LensFitted, LensRead, LogitComponents
+from sessions.results.patching import CausalTrace, Patched, PatchProgress
 from sessions.results.prompting import (
     Distribution,
     Forgotten,
@@ -116,6 +117,7 @@ __all__ = [
     "AtlasSoFar",
     "AtlasTop",
     "AutoencoderOpened",
+    "CausalTrace",
     "CircuitHeldAgainst",
     "CircuitsCompared",
     "Cleared",
@@ -168,6 +170,8 @@ __all__ = [
     "NeuronRow",
     "NeuronTable",
     "OlderResult",
+    "PatchProgress",
+    "Patched",
     "PresetShown",
     "ProblemsWritten",
     "PromptSet",

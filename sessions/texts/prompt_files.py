@@ -1,6 +1,7 @@
 """Files of prompts: one a line, as JSON or as plain text.
 
     {"prompt": "The keys near the cabinet", "target": " are", "counterfactual": " is", "raw": true}
+    {"prompt": "The keys near the cabinet", "corrupt": "The key near the cabinet", "target": " are"}
 
 Only `prompt` is needed. A file that does not end in .jsonl, .json or .ndjson is plain text, a prompt a line. Files may
 come from strangers: they are parsed and checked, and nothing in them runs. An error names the line.
@@ -11,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.cancel import look
 from sessions.errors import ArtifactError
@@ -27,8 +27,9 @@ class PromptRecord(Struct, frozen=True, kw_only=True):
     """A prompt, with its target and counterfactual.
 
     `target` and `counterfactual` are texts as they would follow the prompt, with their leading space. By default they
-    are the model's likeliest next token and the strongest other one. `seed`, `system`, `thinking` and `raw` (no chat
-    template) are as in the verb `prompt`.
+    are the model's likeliest next token and the strongest other one. `corrupt` is another prompt with as many tokens,
+    in which the target is wrong: `patch` moves activations between the two. It is read as the prompt is, with the same
+    seed and template. `seed`, `system`, `thinking` and `raw` (no chat template) are as in the verb `prompt`.
     """
 
     prompt: str
@@ -38,10 +39,15 @@ class PromptRecord(Struct, frozen=True, kw_only=True):
     raw: bool = False
     system: str | None = None
     thinking: bool | None = None
+    corrupt: str = ""
 
     def to_read(self) -> Prompt:
         """The prompt for the model to read."""
         return Prompt(text=self.prompt, seed=self.seed, chat=not self.raw, system=self.system, thinking=self.thinking)
+
+    def corrupt_to_read(self) -> Prompt | None:
+        """The corrupt prompt for the model to read; None if there is none."""
+        return structs.replace(self.to_read(), text=self.corrupt) if self.corrupt else None
 
 
 def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[PromptRecord, ...]:
@@ -61,7 +67,7 @@ def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Prompt
     records = (
         _line(line, f"{source}, line {number}") if as_json else PromptRecord(prompt=line) for number, line in lines
     )
-    return tuple(msgspec.structs.replace(record, raw=record.raw or raw) for record in records)
+    return tuple(structs.replace(record, raw=record.raw or raw) for record in records)
 
 
 def numbered_lines(data: bytes, source: str) -> Iterator[tuple[int, str]]:

@@ -90,7 +90,7 @@ def test_clear_leaves_the_session_as_it_is(little: Session) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("patch", "did you mean inject?"),
+        ("patchscope", "did you mean inject?"),
         ("chart", "did you mean sweep or rounds?"),
         ("finetune", "did you mean train-round?"),
         ("fine tune samples.jsonl", "did you mean train-round?"),

@@ -112,7 +112,9 @@ def test_the_best_match_stands_first() -> None:
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ("patch", ["inject"]),
+        ("transplant", ["inject"]),
+        ("activation patching", ["patch"]),
+        ("causal tracing", ["trace"]),
         ("chart", ["sweep", "rounds"]),
         ("finetune", ["train-round"]),
         ("fine t", ["train-round"]),
@@ -130,7 +132,7 @@ def test_what_people_call_it_finds_it(query: str, names: list[str]) -> None:
 
 
 def test_a_match_by_another_word_says_which() -> None:
-    assert sifted(list(verbs()), "patch")[0].about.startswith("patch: ")
+    assert sifted(list(verbs()), "transplant")[0].about.startswith("transplant: ")
     assert not sifted(list(verbs()), "inject")[0].about.startswith("inject: ")
 
 
