@@ -26,6 +26,8 @@ DOWN = TableColumn("down", "pushes down", 2, 24, 60)
 COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, PEAK, TRIGGER, RATE, UP, DOWN)
 #: Columns from an atlas: the strongest activation over its corpus, the token there, and the firing rate.
 CORPUS = (PEAK, TRIGGER, RATE)
+#: Keys of the columns that the verb `neurons` fills.
+FETCHED = frozenset(column.key for column in (*CORPUS, UP, DOWN))
 #: Columns that are sorted downwards first.
 LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
 

@@ -20,11 +20,12 @@ from sessions.model.target import Target
 from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from tests.circuits import circuit_of
-from workbench.app.columns import NUMBERS as COMPARED
-from workbench.app.columns import RANK, CircuitColumns, Filter, Sort
+from workbench.app.columns import RANK, CircuitColumns, Sort
 from workbench.app.composing import LETTERS, letters, line
 from workbench.app.neuron_columns import COLUMNS
 from workbench.app.session_view import SessionView
+from workbench.app.unit_filter import NUMBERS as COMPARED
+from workbench.app.unit_filter import Filter
 
 WIDTH, LAYERS = 40, 6
 TOKENS = (" the", "Austin", " the", "\n", "\udc80", "日本")

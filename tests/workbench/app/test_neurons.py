@@ -15,9 +15,9 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Unit
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
-from workbench.app.columns import SYNTAX
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.session_view import EVERYTHING, Facet, SessionView
+from workbench.app.unit_filter import SYNTAX
 from workbench.writing import quoted, signed
 
 MILLION = 1_000_000

@@ -13,9 +13,9 @@ from textual.timer import Timer
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Place, Unit
 from sessions.results import NeuronRow
-from workbench.app.columns import ASKED, RANK, SYNTAX, CircuitColumns, Filter, Sort, columns_of, is_like
+from workbench.app.columns import RANK, CircuitColumns, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
-from workbench.app.neuron_columns import (
+from workbench.app.neuron_columns import FETCHED, (
     ATTRIBUTION,
     COLUMNS,
     CORPUS,
@@ -29,6 +29,7 @@ from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.session_view import Facet, SessionView
 from workbench.app.table import TableCell, TableColumn, TablePane
 from workbench.app.typed_text import after_key, after_paste
+from workbench.app.unit_filter import SYNTAX, Filter
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class NeuronsPane(TablePane):
         elif Facet.CIRCUIT in changed:
             self._take(view.rows)
             self.rearranged()
-            if Filter.read(self.filter).searches or self.sort.key in ASKED:
+            if Filter.read(self.filter).searches or self.sort.key in FETCHED:
                 self._arrange()
         elif self.circuit is None:
             self.refresh()
