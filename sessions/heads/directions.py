@@ -26,11 +26,15 @@ def singular(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The singular value decomposition of `leftᵀ @ right`, of two matrices `[d, n]` with d ≤ n.
 
     Returns the directions of the left side `[d, n]`, the values `[d]`, and the directions of the right side `[d, n]`.
+    The largest coordinate of each on the right is positive, so that a map has the same directions on every machine.
     """
     out_basis, out_factor = torch.linalg.qr(left.T)
     in_basis, in_factor = torch.linalg.qr(right.T)
     u, values, v = torch.linalg.svd(out_factor @ in_factor.T)
-    return (out_basis @ u).T, values, (in_basis @ v.T).T
+    left_side, right_side = (out_basis @ u).T, (in_basis @ v.T).T
+    largest = right_side.abs().argmax(1, keepdim=True)
+    signs = right_side.gather(1, largest).sign()
+    return left_side * signs, values, right_side * signs
 
 
 @torch.inference_mode()
