@@ -15,7 +15,8 @@ from commands.verb import verb
 from commands.words import SEEDS, ObservedWord, Real, RowsWord, TextWord, TokenWord, Whole
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.procedures.patching import Given, Noise, PatchScope, own_pair, pairs_in, patched, traced
+from sessions.procedures.patching import Given, PatchScope, own_pair, pairs_in, patched
+from sessions.procedures.tracing import Noise, traced
 from sessions.results import CausalTrace, Patched
 from sessions.session import Session
 

@@ -374,8 +374,7 @@ class Session:
     def state_key(self) -> str:
         """A hash of the suppressed neurons and the edits in the weights; empty where there are none."""
         edits = "" if self.ledger is None else self.ledger.key()
-        held = key_of(self.suppressed)
-        return sha256((held + edits).encode()).hexdigest()[:16] if self.suppressed or edits else ""
+        return sha256((key_of(self.suppressed) + edits).encode()).hexdigest()[:16] if self.suppressed or edits else ""
 
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
         """The universal neurons of the model as it was opened, whatever is suppressed or edited.

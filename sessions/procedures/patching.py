@@ -1,4 +1,4 @@
-"""Activations moved between two runs: of pairs of prompts (`patch`), of a prompt with and without noise (`trace`)."""
+"""Activations moved between the runs of pairs of prompts: `patch`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from msgspec import structs
 from sessions.circuits.pairs import differing
 from sessions.errors import UsageError
 from sessions.events import Steps, with_partials
-from sessions.model.info import Encoded, Token
+from sessions.model.info import Encoded
 from sessions.model.units import Unit, noun
 from sessions.patching.patches import STATES, Direction, PatchedCell, PatchMap, PatchSite
-from sessions.procedures.circuits import check_positions, range_of, tokens_after
+from sessions.procedures.circuits import check_positions, range_of
 from sessions.procedures.token_meant import token_meant
 from sessions.references import check_paired, prompts_with_targets
-from sessions.results import CausalTrace, Patched, PatchProgress
+from sessions.results import Patched, PatchProgress
 from sessions.session import Session
 from sessions.texts.prompt_files import PromptRecord
 
@@ -128,7 +128,7 @@ def _corrupt_values(session: Session, cases: Sequence[Case], batch: int | None) 
 # ---- places
 
 
-def _positions(texts: Sequence[Encoded], begins: int, at: tuple[int, int] | None) -> tuple[int, ...]:
+def positions_in(texts: Sequence[Encoded], begins: int, at: tuple[int, int] | None) -> tuple[int, ...]:
     """The positions to patch: those of the line, or all from where the prompts begin to differ.
 
     They count from the start where all prompts have the same length, else from the end.
@@ -155,7 +155,7 @@ def _positions(texts: Sequence[Encoded], begins: int, at: tuple[int, int] | None
     return tuple(range(at[0], at[1] + 1))
 
 
-def _tokens(texts: Sequence[Encoded], positions: Sequence[int]) -> tuple[str, ...]:
+def tokens_at(texts: Sequence[Encoded], positions: Sequence[int]) -> tuple[str, ...]:
     """The token at each position; "" where the texts have different ones."""
     columns = ({read.tokens[position] for read in texts} for position in positions)
     return tuple(column.pop() if len(column) == 1 else "" for column in columns)
@@ -197,13 +197,13 @@ def patched(
     units = _units(session, scope)
     texts = [case.encoded for case in cases]
     begins = max(len(case.ids) - differing(case.encoded, case.corrupt)[0] for case in cases if case.corrupt is not None)
-    positions = _positions(texts, begins, scope.at)
+    positions = positions_in(texts, begins, scope.at)
     corrupt, more = _corrupt_values(session, cases, scope.batch)
     site: PatchSite = "neurons" if scope.site == "units" else scope.site
     chosen = plan(opened, site, layers, positions, units=units)
     cells = len(chosen.patches(len(texts[0].ids)))
     grid = Grid(len(cases), cells)
-    named = _Named(chosen, _tokens(texts, positions))
+    named = NamedCells(chosen, tokens_at(texts, positions))
     result = Patched(
         site=noun(units) if units else scope.site,
         direction=scope.direction,
@@ -217,7 +217,7 @@ def patched(
         cells=cells,
         receiver=scope.receiver or "",
         given=given,
-        notes=(*notes, *more, *_limits(session, chosen)),
+        notes=(*notes, *more, *limits_of(session, chosen)),
     )
 
     def so_far() -> Patched | None:
@@ -248,7 +248,7 @@ def patched(
     )
 
 
-def _limits(session: Session, chosen: GridPlan) -> list[str]:
+def limits_of(session: Session, chosen: GridPlan) -> list[str]:
     """Remarks on what patching leaves out: live interventions, and other residual streams."""
     from sessions.patching.transplanting import other_streams
 
@@ -258,7 +258,7 @@ def _limits(session: Session, chosen: GridPlan) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Named:
+class NamedCells:
     """The cells of a plan by number, with their names. `tokens` are those at the plan's positions."""
 
     chosen: GridPlan
@@ -321,90 +321,3 @@ class _Named:
     def _token(self, position: int | None) -> str:
         places = self.chosen.positions
         return self.tokens[places.index(position)] if position is not None and position in places else ""
-
-
-# ---- trace
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Noise on a subject, in standard deviations of the token embeddings; how often it is drawn, from which seed."""
-
-    subject: str
-    nth: int | None = None
-    deviations: float = 3.0
-    draws: int = 10
-    seed: int | None = None
-
-
-def traced(
-    session: Session, noise: Noise, scope: PatchScope, target: str | None, window: int | None
-) -> Steps[CausalTrace]:
-    """Trace a token through the session's prompt; the result so far is shown while it grows."""
-    from sessions.model.locate_word import span
-    from sessions.patching.grids import Grid, plan
-    from sessions.patching.tracing import WINDOW, trace
-
-    opened, encoded = session.opened(), session.encoded()
-    first, last = span(encoded, noise.subject, noise.nth)
-    token, notes = _traced_token(session, target)
-    layers = range_of(session, scope.layers) or range(opened.anatomy.n_layers)
-    at = scope.at or (first, len(encoded.ids) - 1)
-    positions = _positions([encoded], len(encoded.ids), at)
-    wide = window or (1 if scope.site.startswith("resid") else WINDOW)
-    assert scope.site != "units", "states are traced"
-    chosen = plan(opened, scope.site, layers, positions, window=wide)
-    grid = Grid(noise.draws, len(chosen.cells))
-    named = _Named(chosen, _tokens([encoded], positions))
-
-    def result(values: Sequence[float], final: bool) -> CausalTrace:
-        intervals = grid.mean_intervals(named.order(values), session.settings.rng) if final else ()
-        shown = named.map(values)
-        assert shown is not None
-        return CausalTrace(
-            site=scope.site,
-            subject="".join(encoded.tokens[first : last + 1]),
-            span=(first, last),
-            noise=noise.deviations,
-            seeds=noise.draws,
-            window=wide,
-            token=token,
-            clean=float(grid.other[0]),
-            corrupt=float(grid.base.nanmean()),
-            map=shown,
-            strongest=named.strongest(values, intervals),
-            listed=scope.listed,
-            so_far=None if final else PatchProgress(grid.done, grid.values.numel()),
-            notes=(*notes, *_limits(session, chosen)),
-        )
-
-    def so_far() -> CausalTrace | None:
-        return result(grid.means().tolist(), final=False) if grid.done else None
-
-    steps = trace(
-        opened,
-        encoded.ids,
-        token,
-        range(first, last + 1),
-        chosen,
-        grid,
-        noise=noise.deviations,
-        seed=session.settings.rng if noise.seed is None else noise.seed,
-        batch=scope.batch,
-        cancel=session.cancel,
-    )
-    yield from with_partials(steps, so_far)
-    return result(grid.means().tolist(), final=True)
-
-
-def _traced_token(session: Session, target: str | None) -> tuple[Token, list[str]]:
-    """The token whose probability is traced, the likeliest one by default, and remarks on it."""
-    from sessions.model.distribution import next_logits
-    from sessions.model.tokens import token_text
-
-    if target is not None:
-        tokens, notes = tokens_after(session, target, whole=False)
-        return tokens[0], notes
-    opened = session.opened()
-    best = int(next_logits(opened, session.encoded().ids, session.cancel).argmax())
-    return Token(best, token_text(opened.tokenizer, best)), []

@@ -15,12 +15,13 @@ from sessions.model.units import Place, Unit
 from sessions.results import NeuronRow
 from workbench.app.columns import RANK, CircuitColumns, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
-from workbench.app.neuron_columns import FETCHED, (
+from workbench.app.neuron_columns import (
     ATTRIBUTION,
     COLUMNS,
     CORPUS,
     DOWN,
     EFFECT,
+    FETCHED,
     LARGEST_FIRST,
     UP,
     cells_of,
