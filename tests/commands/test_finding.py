@@ -97,7 +97,7 @@ def test_clear_leaves_the_session_as_it_is(little: Session) -> None:
         ("turn off L24/*", "did you mean ablate or suppress?"),
         ("Turn Off", "did you mean ablate or suppress?"),
         ("cancel", "no verb stops a command: ctrl-c does, or esc in the app"),
-        ("attention", "--attention is an option of discover, lens fit and surgery cut"),
+        ("cumulative", "--cumulative is an option of discover and contrast"),
         ("abalte", "did you mean ablate?"),
         ("autoencodr", "did you mean sae load?"),
         ("ls", "did you mean list?"),
