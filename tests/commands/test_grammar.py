@@ -151,7 +151,7 @@ def params(line: str) -> dict[str, Any]:
 
 #: What `discover` does unless it is told otherwise.
 ANYWHERE = {"at": "all", "region": "all"}
-PLAIN = {"method": "relp"}
+PLAIN = {"method": "relp", "units": "neurons"}
 
 
 @pytest.mark.parametrize(
