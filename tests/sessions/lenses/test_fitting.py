@@ -92,7 +92,8 @@ def test_a_jacobian_is_how_the_last_states_move(family: str) -> None:
             return states_between(model, IDS, kept).states[-1][0].sum(0)
 
     expected = (moved(1) - moved(-1)) / 2 / len(kept)
-    assert float((found[1] @ step - expected).norm() / expected.norm()) < 1e-3
+    # A finite step meets curvature, and a router that it turns; a wrong Jacobian is off by as much as it is long.
+    assert float((found[1] @ step - expected).norm() / expected.norm()) < 2e-2
 
 
 def test_texts_count_alike_and_short_ones_are_left_out() -> None:
