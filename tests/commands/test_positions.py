@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sessions.model.units import Place
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 
@@ -20,14 +21,14 @@ def elsewhere(little: Session) -> Session:
     return little
 
 
-def places(value: Any) -> list[tuple[int, int, int | None]]:
+def places(value: Any) -> list[Place]:
     return [neuron.place for neuron in value.neurons]
 
 
 def test_verify_reads_the_circuits_prompt_and_counts_positions_on_it(elsewhere: Session) -> None:
     last = len(elsewhere.found().ids) - 1
     there = result(elsewhere, "verify L1/N3@-1")
-    assert places(there) == [(1, 3, last)]
+    assert places(there) == [Place(1, 3, last)]
     assert there.notes == (f"on the circuit's own prompt, 'the cat', of {last + 1} tokens",)
     result(elsewhere, "prompt the cat")
     at_home = result(elsewhere, "verify L1/N3@-1")

@@ -199,7 +199,11 @@ def test_the_whole_reply_of_a_model_that_does_not_think_is_its_answer(calm: Sess
         ("import known.json", "is not a circuit but an inventory", "--as preset:NAME"),
         ("import known.json --as preset:calm", "preset 'calm' exists already", "--force"),
         ("import known.json --as vector:calm", "a .json file holds a circuit or an inventory", "--as calm"),
-        ("import a.safetensors --as preset:calm", "file holds a vector, means or an edit, not a preset", "--as calm"),
+        (
+            "import a.safetensors --as preset:calm",
+            "file holds a vector, means, a lens or an edit, not a preset",
+            "--as calm",
+        ),
         ("import missing.json --as preset:x", "missing.json", ""),
         ("export out.csv --name preset:calm", "a preset cannot be written as csv", "json"),
         ("compare preset:calm", "a preset cannot be named here", "circuit, vector"),

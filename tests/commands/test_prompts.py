@@ -112,7 +112,7 @@ def test_a_circuit_of_many_prompts_is_saved_loaded_exported_and_restored(
 def test_effects_held_elsewhere_than_attributions_compare_are_told(little: Session, keys: str) -> None:
     found = result(little, f"discover --prompts {keys} --top 4 --keep-universal --reference mean")
     assert found.circuit.held == "mean" and found.circuit.way == "relp against mean, frozen attention"
-    assert "compared with each neuron's mean over these prompts, by position" in found.notes
+    assert "compared with each unit's mean over these prompts, by position" in found.notes
     note = "the circuit's attributions are against mean, these effects at zero"
     assert note in result(little, "verify").notes
     assert note not in result(little, "verify --reference mean").notes

@@ -315,7 +315,7 @@ def test_a_series_of_a_model_whose_neurons_are_all_experts_is_refused_before_it_
     empty.use_model(adopt(tiny("mixtral"), tiny_tokenizer(), name="mixtral"))
     write_samples()
     with unharmed(empty):
-        assert "recruits are not measured" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
+        assert "not measured one by one" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
     assert not (empty.home / "rounds").exists()
 
 
