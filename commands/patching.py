@@ -128,7 +128,7 @@ class PatchActivations(Request, frozen=True, kw_only=True):
     family=FAMILY,
     synonyms=("causal tracing", "causal trace", "causal mediation", "rome"),
     needs=("model", "prompt"),
-    example=("trace --subject Texas", 'trace " Austin" --subject Texas --site mlp_out --window 10'),
+    example=("trace --subject Texas --nth 2", 'trace " Austin" --subject Texas --nth 2 --site mlp_out --window 10'),
 )
 class TraceCausally(Request, frozen=True, kw_only=True):
     """Put noise on a subject, restore states, and see where the model recalls the target.

@@ -2406,8 +2406,8 @@ class Verbs:
                 as before.
 
         Examples:
-            wb.trace(subject="Texas")
-            wb.trace(" Austin", subject="Texas", site="mlp_out", window=10)
+            wb.trace(subject="Texas", nth=2)
+            wb.trace(" Austin", subject="Texas", nth=2, site="mlp_out", window=10)
         """
     def lens_read(
         self,
