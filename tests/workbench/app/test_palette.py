@@ -120,7 +120,7 @@ def test_the_best_match_stands_first() -> None:
         ("fine t", ["train-round"]),
         ("cancel", ["stop the running line"]),
         ("turn off", ["ablate", "suppress"]),
-        ("attention", ["discover --attention", "surgery cut --attention"]),
+        ("attention", ["attention", "discover --attention"]),
         ("logit lens", ["neurons"]),
         ("steer", ["vector", "shift"]),
         ("detach", ["leave"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
@@ -108,7 +109,7 @@ def test_the_arm_of_an_evaluation_is_never_cut() -> None:
 
 
 def test_the_sizes_and_rounds_of_a_table_are_whole_in_thirty_columns() -> None:
-    shown = lines(view(sample(results.Faithfulness)), 30)
+    shown = lines(view(structs.replace(sample(results.Faithfulness), areas=None)), 30)
     sizes = [line.split()[0] for line in shown if "+0.12" in line or "+1.05" in line]
     assert sizes == ["10", "all"]
     assert any(line.startswith("L24/N1005") for line in lines(view(sample(results.RecruitsShown)), 30))
