@@ -120,7 +120,7 @@ def test_the_best_match_stands_first() -> None:
         ("fine t", ["train-round"]),
         ("cancel", ["stop the running line"]),
         ("turn off", ["ablate", "suppress"]),
-        ("attention", ["attention", "discover --attention"]),
+        ("attention", ["attention", "attention", "discover --attention"]),  # the verb, and the setting
         ("logit lens", ["neurons"]),
         ("steer", ["vector", "shift"]),
         ("detach", ["leave"]),
