@@ -16,7 +16,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import RowsWord, SelectionWord, Whole
 from sessions.events import Steps
-from sessions.model.units import Unit
+from sessions.model.units import Unit, only_neurons
 from sessions.procedures.atlas import atlas_built, atlas_top
 from sessions.procedures.circuits import range_of
 from sessions.procedures.neuron_card import one_of
@@ -107,6 +107,7 @@ class ShowAtlas(Request, frozen=True):
 
         atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
         neuron = Unit.parse(self.neuron) if session.model is None else one_of(session, self.neuron)
+        only_neurons([neuron], "an atlas")
         return AtlasShown(profile=profile(atlas, neuron), listed=self.rows or session.settings.rows, notes=notes)
 
 

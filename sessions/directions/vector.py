@@ -26,7 +26,7 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.hooks import StateSite, writer_of
 from sessions.model.parts import Anatomy
 from sessions.model.sites import DenseSite
-from sessions.model.units import BEYOND, Unit
+from sessions.model.units import BEYOND, Unit, only_neurons
 
 Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
@@ -136,7 +136,7 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
         raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is not a token id")
     if origin.neuron:
         try:
-            Unit.parse(origin.neuron)
+            only_neurons([Unit.parse(origin.neuron)], "an origin")
         except UsageError as error:
             raise ArtifactError(f"{source} was captured for an invalid neuron: {error.message}") from error
     return origin

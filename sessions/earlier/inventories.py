@@ -32,7 +32,7 @@ from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import json_text
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
-from sessions.model.units import Unit
+from sessions.model.units import Kind, Unit
 
 #: Keys of an object that may hold the list, and the spellings of each field, the workbench's own first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items", "enabled")
@@ -211,10 +211,12 @@ class _Entry:
         position = self._field("position", named.position if named else None)
         if position is not None and type(position) is not int:
             raise self._wrong("position", position, "a whole number, such as 3 or -1")
+        kind: Kind = "neuron" if named is None else named.kind
         return Known(
-            id=self._id(Unit(layer, index, position)),
+            id=self._id(Unit(layer, index, position, kind=kind)),
             layer=layer,
             index=index,
+            kind=kind,
             gain=self._gain(),
             tier=self._tier(),
             region=self._word("region", self._field("region", "always"), REGIONS, _REGIONS),
@@ -245,7 +247,7 @@ class _Entry:
                 neuron = Unit.parse(self.fields[key]) if isinstance(self.fields[key], str) else None
             except UsageError:
                 continue
-            if first is not None and neuron is not None and neuron.site != first.site:
+            if first is not None and neuron is not None and neuron.anywhere != first.anywhere:
                 raise ArtifactError(f"{self.what} names {first} and {neuron}", "name one neuron in one entry")
             first = first or neuron
         return first

@@ -217,3 +217,11 @@ def test_a_curve_of_one_prompt_ranks_by_the_circuits_method(little: Session) -> 
     assert result(little, "faithfulness --curve --reference zero").rows[-1].kept == pytest.approx(1, abs=1e-4)
     result(little, "discover a --method exact --units heads --top 5")
     assert "by the method of the circuit" in failure(little, "faithfulness --curve").message
+
+
+def test_an_inventory_of_another_project_may_name_heads(little: Session) -> None:
+    entries = [{"id": "L1/H2", "gain": 2.0, "mode": "multiply"}, {"id": "L1/N2", "gain": 3.0, "mode": "multiply"}]
+    Path("known.json").write_text(json.dumps({"neurons": entries}))
+    result(little, "import known.json --as preset:both")
+    shown = result(little, "preset apply both")
+    assert [(known.kind, str(known.neuron)) for known in shown.neurons] == [("head", "L1/H2"), ("neuron", "L1/N2")]
