@@ -29,6 +29,8 @@ bench: models
 	$(BIN)/python -m benchmarks.discover
 	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.circuits
+	$(BIN)/python -m benchmarks.heads
+	$(BIN)/python -m benchmarks.patching
 	$(BIN)/python -m benchmarks.interventions
 	$(BIN)/python -m benchmarks.atlas
 	$(BIN)/python -m benchmarks.edits
