@@ -22,11 +22,10 @@ from benchmarks.tasks import TASKS, pairs
 from sessions.circuits.attribution import Reference
 from sessions.circuits.cases import Case, resolve_targets
 from sessions.circuits.discovery import AttributionOptions
-from sessions.circuits.faithfulness import SHARES, areas, drawn, faithfulness
+from sessions.circuits.faithfulness import areas, drawn, faithfulness, sizes_of
 from sessions.circuits.findings import CurveAreas
 from sessions.circuits.methods import METHODS
 from sessions.circuits.multi_prompt import attribute_prompts
-from sessions.circuits.pruning import CircuitSize, choose
 from sessions.circuits.recording import means
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
@@ -74,13 +73,12 @@ def ranking(
     """All units of some kinds, by mean Σ|attribution| over the cases, against their means."""
     attention = METHODS[name].attention_by_default()
     how = AttributionOptions(name, attention, held, "mean", STEPS, kinds)
-    candidates = finished(attribute_prompts(opened, cases, how)).candidates("magnitude")
-    return tuple(unit.bare for unit in choose(candidates, CircuitSize(count=candidates.number), 1.0))
+    return finished(attribute_prompts(opened, cases, how)).ranking()
 
 
 def curve_areas(opened: OpenModel, cases: Sequence[Case], units: Sequence[Unit], held: Reference) -> CurveAreas:
     """CPR and CMD of a ranking of all units."""
-    sizes = list(dict.fromkeys(max(1, round(share * len(units))) for share in SHARES))
+    sizes = sizes_of(len(units))
     kept = finished(faithfulness(opened, cases, units, sizes, held)).circuit.kept
     found = areas([size / len(units) for size in sizes], kept, len(units))
     assert found is not None

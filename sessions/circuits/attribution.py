@@ -128,7 +128,7 @@ class Reference:
         Raises:
             UsageError: those of heads are not known.
         """
-        if "head" in kinds and not self.heads:
+        if "head" in kinds and not self.heads and any(anatomy.counts("head")):
             raise UsageError(*_NO_HEADS)
         sides = {True: iter(self.heads), False: iter(self.activations)}
         return tuple(next(sides[isinstance(site, HeadSite)]) for _, site in anatomy.unit_sites(kinds))

@@ -14,7 +14,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Token
-from sessions.model.logits import only_at_ends
+from sessions.model.logits import only_at_ends, strongest_other
 from sessions.model.opening import OpenModel
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.target import Target
@@ -154,8 +154,7 @@ def _case(
     if other is None and corrupted != target:
         other = corrupted
     if other is None:
-        best, second = last.topk(2).indices.tolist()
-        other = second if best == target else best
+        other = strongest_other(last, target)
     if other == target:
         raise UsageError(
             f"the target and the counterfactual of {record.prompt!r} begin with the same token",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.rules import behind_the_head, half, linearised
+from sessions.circuits.rules import behind_the_head, half, linearised, takes_half
 from sessions.model.hooks import after, before, on_neurons, together, watched_back
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
@@ -245,7 +245,7 @@ class Cut:
         spots = [self.targets[number] for number in targets]
         flat = activations.reshape(-1, activations.shape[-1])
         here = flat[[spot.row for spot in spots], [spot.column for spot in spots]]
-        if isinstance(site, ExpertSite) or site.gated:
+        if takes_half(site):
             here = half(here)
         shares = here * here.new_tensor([spot.gradient for spot in spots])
         self.read.append(_Read(targets, [spot.position for spot in spots], read, shares))

@@ -24,7 +24,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps, finished
 from sessions.model.finite import locating
 from sessions.model.info import Encoded, Token
-from sessions.model.logits import value
+from sessions.model.logits import strongest_other, value
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 from sessions.model.tokens import token_text
@@ -261,8 +261,7 @@ class _Measure:
         self.rank = 1 + int((last > last[target]).sum())
         self.probability = float(last.softmax(-1)[target])
         if self.other is None and not self.question.alone:
-            best, second = last.topk(2).indices.tolist()
-            self.other = second if best == target else best
+            self.other = strongest_other(last, target)
         if self.other == target:
             raise UsageError(
                 "the target and its counterfactual are the same token", "choose another --vs, or leave it out"

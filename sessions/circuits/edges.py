@@ -44,6 +44,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered
 from sessions.circuits.methods.relp import Relp
+from sessions.circuits.verification import kept_of
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import locating
@@ -118,7 +119,7 @@ def trace(
     named = list(sources) if isinstance(targets, int) else [*sources, *targets]
     _check(opened, ids, named)
     prompt = torch.tensor([list(ids)], device=opened.device)
-    kept = len(target.tokens) if target.sequence else 1
+    kept = kept_of(target)
     yield Progress("attributing")
     with locating(opened, [ids]):
         attribution = attribute(

@@ -139,6 +139,11 @@ def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
+def sizes_of(units: int) -> tuple[int, ...]:
+    """The numbers of units at these shares of all, each once."""
+    return tuple(dict.fromkeys(max(1, round(share * units)) for share in SHARES))
+
+
 def areas(shares: Sequence[float], kept: Sequence[float | None], units: int) -> CurveAreas | None:
     """The areas of a curve at some shares of all `units`; None where f is undefined."""
     values = [value for value in kept if value is not None]

@@ -27,6 +27,7 @@ from sessions.circuits.recording import means as means_of
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.files.tensor_file import TensorBytes, Tensors
+from sessions.model.floats import to_bytes
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH
@@ -138,10 +139,10 @@ class Means:
 
     def packed(self) -> Tensors:
         """Its tensors with their manifest."""
-        tensors = {f"layer.{number}.mean": _bytes(values) for number, values in enumerate(self.layers)}
-        tensors |= {f"layer.{number}.places": _bytes(values) for number, values in enumerate(self.places)}
-        tensors |= {f"layer.{number}.heads": _bytes(values) for number, values in enumerate(self.heads)}
-        tensors |= {f"layer.{number}.head_places": _bytes(values) for number, values in enumerate(self.head_places)}
+        tensors = {f"layer.{number}.mean": to_bytes(values) for number, values in enumerate(self.layers)}
+        tensors |= {f"layer.{number}.places": to_bytes(values) for number, values in enumerate(self.places)}
+        tensors |= {f"layer.{number}.heads": to_bytes(values) for number, values in enumerate(self.heads)}
+        tensors |= {f"layer.{number}.head_places": to_bytes(values) for number, values in enumerate(self.head_places)}
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
 
     @classmethod
@@ -213,10 +214,6 @@ def by_layer(anatomy: Anatomy, sites: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Values by site, joined to values by layer."""
     left = iter(sites)
     return tuple(torch.cat([next(left) for _ in layer.sites], -1) for layer in anatomy.layers)
-
-
-def _bytes(values: Tensor) -> TensorBytes:
-    return TensorBytes("F32", tuple(values.shape), values.float().cpu().contiguous().numpy().astype("<f4").tobytes())
 
 
 def _numbered(tensors: Mapping[str, TensorBytes], kind: str, dimensions: int, source: str) -> tuple[Tensor, ...]:

@@ -300,6 +300,11 @@ class Aggregated:
             Attribution(sites, 0.0), without_neurons=self._scope.without_neurons, layers=self._scope.layers
         )
 
+    def ranking(self) -> tuple[Unit, ...]:
+        """All units of the scope without positions, those of the largest magnitude first; none of magnitude 0."""
+        ranked = self.candidates("magnitude")
+        return tuple(unit.bare for unit in choose(ranked, CircuitSize(count=ranked.number), 1.0))
+
     def _shares(self) -> list[Tensor]:
         """The fraction of prompts in which each neuron reaches the threshold. Ties are broken by the larger mean, which
         adds less than half a prompt."""

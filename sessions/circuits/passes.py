@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference, SiteRelevance
-from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
+from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised, takes_half
 from sessions.errors import NotFinite
 from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
@@ -177,7 +177,7 @@ class _Tape:
 
     def _half(self, site: Site) -> Change:
         """The half rule at a site, where it computes products and the network is linear."""
-        halved = self.halved and (isinstance(site, ExpertSite) or site.gated)
+        halved = self.halved and takes_half(site)
         return lambda activations, _: half(activations) if halved else activations
 
     def _head(self, _: Tensor, output: Tensor) -> Tensor:

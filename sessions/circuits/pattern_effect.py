@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from sessions.cancel import Cancel
 from sessions.circuits.findings import PatternEffect
+from sessions.circuits.verification import kept_of
 from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import Intervention, UnitConstant
 from sessions.model.attending import eager_of, exchanged, fused_attention, registered
@@ -60,7 +61,7 @@ def pattern_effect(
     neurons = tuple(unit.counted(len(ids)) for unit in units)
     rows = [Intervention(()), Intervention(neurons, 0.0, tuple(values or ()))]
     two = torch.tensor([list(ids)] * 2, device=opened.device)
-    kept = last_positions(len(target.tokens) if target.sequence else 1, two)
+    kept = last_positions(kept_of(target), two)
 
     def effect() -> float:
         held = intervening(opened.anatomy, rows)

@@ -29,7 +29,7 @@ from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.sites import HeadSite, Site
 from sessions.model.tokens import last_positions
-from sessions.model.units import NEURONS, Kind
+from sessions.model.units import Kind
 
 #: Units whose activations are recorded; a reference of them can hold any circuit.
 RECORDED: tuple[Kind, ...] = ("neuron", "head")
@@ -112,7 +112,7 @@ def means(
         place = _places([lengths[row] for row in rows], places if aligned else None)
         counts += torch.bincount(place[place >= 0], minlength=places)
         with torch.inference_mode():
-            read = _read(opened, [texts[row] for row in rows], cancel).by_site(opened.anatomy, _kinds(opened.anatomy))
+            read = _read(opened, [texts[row] for row in rows], cancel).by_site(opened.anatomy, RECORDED)
         if not all(bool(values.isfinite().all()) for values in read):
             raise not_finite(opened, [texts[row] for row in rows], "a mean")
         for total, values in zip(sums, read, strict=True):
@@ -171,11 +171,6 @@ def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> Reference | None:
 
         return Reference(those("", "neuron"), from_end=aligned, heads=those("heads.", "head"))
     return None
-
-
-def _kinds(anatomy: Anatomy) -> tuple[Kind, ...]:
-    """The kinds of units that are recorded on a model."""
-    return RECORDED if any(anatomy.counts("head")) else NEURONS
 
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], cancel: Cancel | None) -> Reference:

@@ -19,7 +19,7 @@ Under them relevance is plain gradient × activation of a linearised network who
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from sessions.model.attending import eager_of, exchanged, fused_attention, regis
 from sessions.model.homes import weight_of
 from sessions.model.hooks import after, before, together
 from sessions.model.parts import Anatomy
+from sessions.model.sites import ExpertSite, Site
 
 Attention = Literal["frozen", "gradient"]
 
@@ -72,6 +73,11 @@ def half(x: Tensor) -> Tensor:
     return _Half.apply(x)  # type: ignore[no-untyped-call]
 
 
+def takes_half(site: Site) -> bool:
+    """Whether the units of a site are products of a gate and another stream, which take the half rule."""
+    return isinstance(site, ExpertSite) or site.gated
+
+
 def identity(x: Tensor, y: Tensor) -> Tensor:
     """The identity rule: `y` itself, with the gradient y/x held constant. `x`, `y` of one shape."""
     y = y.detach()
@@ -103,6 +109,14 @@ def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
     return identity(scores, logits)
 
 
+def linear_norms(anatomy: Anatomy) -> Iterator[AbstractContextManager[None]]:
+    """Hooks that give all norms the identity rule: their scales are constants."""
+    for norm in anatomy.norms:
+        yield after(norm, identity)
+    for norm in anatomy.centring_norms:
+        yield after(norm, partial(identity_centred, norm))
+
+
 @contextmanager
 def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
     """Inside the block, gradients of `model` are those of the linearised network.
@@ -111,10 +125,8 @@ def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -
     `passes`), since a neuron's relevance is counted before it is halved.
     """
     with ExitStack() as stack:
-        for norm in anatomy.norms:
-            stack.enter_context(after(norm, identity))
-        for norm in anatomy.centring_norms:
-            stack.enter_context(after(norm, partial(identity_centred, norm)))
+        for hook in linear_norms(anatomy):
+            stack.enter_context(hook)
         for activation in anatomy.activations:
             stack.enter_context(after(activation, identity))
         for product in anatomy.products:

@@ -97,7 +97,7 @@ def verify(
     with watched(opened.anatomy, cancel):
         clean = _clean(opened, ids, target)
         prefix = Prefix(opened, ids)
-        read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
+        read = len(ids) - kept_of(target)  # from here on the target is read, so this much has to be computed
         starts = [0 if opened.anatomy.recurrent else min(neuron.position or 0, read) for neuron in neurons]
         done = 0
         for group in grouped(starts, len(ids)):
@@ -144,7 +144,7 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
         return output
 
     everything = torch.tensor([list(ids)], device=opened.device)
-    kept = last_positions(_kept(target), everything)
+    kept = last_positions(kept_of(target), everything)
     with (
         together(after(layer.block, keep) for layer in opened.anatomy.layers),
         only_target(opened.anatomy, target) as read,
@@ -204,7 +204,7 @@ def _replayed(
     lowest = min(neuron.layer for change in changes for neuron in change.neurons)
     below = 0 if opened.anatomy.shares_keys else lowest
     idle = (
-        skipped(layer.block, _from(output, start, len(changes)))
+        skipped(layer.block, from_position(output, start, len(changes)))
         for layer, output in zip(opened.anatomy.layers[:below], clean.outputs, strict=False)
     )
     as_long_as = opened.anatomy.as_long_as(len(clean.ids))
@@ -214,19 +214,19 @@ def _replayed(
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=last_positions(_kept(target), ids),
+            logits_to_keep=last_positions(kept_of(target), ids),
         )
     return finite(read(out.logits), changes)
 
 
-def _from(output: Any, start: int, rows: int) -> Any:
+def from_position(output: Any, start: int, rows: int) -> Any:
     """The output of a layer from a position on, for each of `rows`."""
     if isinstance(output, Tensor):
         return output[:, start:].expand(rows, -1, -1)
-    return (_from(output[0], start, rows), *output[1:])
+    return (from_position(output[0], start, rows), *output[1:])
 
 
-def _kept(target: Target) -> int:
+def kept_of(target: Target) -> int:
     """The number of last positions that the target is read at."""
     return len(target.tokens) if target.sequence else 1
 

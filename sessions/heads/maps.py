@@ -26,6 +26,7 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import after, before, on_states, only_to, watched
 from sessions.model.logits import no_logits
 from sessions.model.opening import OpenModel
+from sessions.model.places import norm_behind
 from sessions.model.sites import HeadSite
 from sessions.model.tokens import last_positions
 from sessions.model.units import Unit
@@ -108,8 +109,7 @@ def head_maps(
         outputs.append(anatomy.residual(output).detach())
         return output
 
-    output_norm = anatomy.layers[layer].attention_writer
-    norm = None if output_norm is None or output_norm is site.output else output_norm
+    norm = norm_behind(anatomy, layer, "attn_out")
     batch = torch.tensor([list(ids)], device=opened.device)
     with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
         stack.enter_context(watched(anatomy, cancel))

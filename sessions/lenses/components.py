@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.rules import behind_the_head, identity, identity_centred
+from sessions.circuits.rules import behind_the_head, linear_norms
 from sessions.errors import ModelError, NotFinite
 from sessions.lenses.findings import HeadPart, LogitPart
 from sessions.model.homes import home_of, widest
 from sessions.model.hooks import after, before, together, watched
 from sessions.model.info import Token
-from sessions.model.logits import only_target
+from sessions.model.logits import only_target, strongest_other
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.target import Target
@@ -67,8 +67,7 @@ def settled_target(
         other: by default, unless `alone`, the strongest other token.
     """
     wanted = int(logits.argmax()) if token is None else token.id
-    best, second = logits.topk(2).indices.tolist()
-    against = None if alone else (second if best == wanted else best) if other is None else other.id
+    against = None if alone else strongest_other(logits, wanted) if other is None else other.id
     named = {i: Token(i, token_text(opened.tokenizer, i)) for i in (wanted, against) if i is not None}
     return Target(tokens=(named[wanted],), counterfactual=None if against is None else named[against])
 
@@ -132,8 +131,7 @@ class _Tape:
     def recording(self, opened: OpenModel) -> Iterator[None]:
         """Inside the block, attention and MLP write leaves, and norms are held at their scales."""
         anatomy = opened.anatomy
-        hooks: list[Any] = [after(norm, identity) for norm in anatomy.norms]
-        hooks += [after(norm, partial(identity_centred, norm)) for norm in anatomy.centring_norms]
+        hooks: list[Any] = [*linear_norms(anatomy)]
         hooks.append(before(anatomy.layers[0].block, lambda hidden: self._leaf(("embeddings", None), hidden)))
         for number, layer in enumerate(anatomy.layers):
             if layer.heads is not None:

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from sessions.errors import ArtifactError, UsageError
 from sessions.files.disk import LARGEST
-from sessions.files.tensor_file import TensorBytes, Tensors
+from sessions.files.tensor_file import Tensors
 from sessions.lenses.findings import EMBEDDINGS, LensAbout
 from sessions.lenses.readout import Translate
+from sessions.model.floats import to_bytes
 from sessions.model.parts import Anatomy
 
 _ABOUT = "about"
@@ -80,8 +81,8 @@ class FittedLens:
 
     def packed(self) -> Tensors:
         """Its tensors with their manifest."""
-        tensors = {f"{_stem(layer)}.map": _bytes(values) for layer, values in self.maps.items()}
-        tensors |= {f"{_stem(layer)}.bias": _bytes(values) for layer, values in self.biases.items()}
+        tensors = {f"{_stem(layer)}.map": to_bytes(values) for layer, values in self.maps.items()}
+        tensors |= {f"{_stem(layer)}.bias": to_bytes(values) for layer, values in self.biases.items()}
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
 
     @classmethod
@@ -131,10 +132,6 @@ def check_fittable(anatomy: Anatomy, layers: Sequence[int]) -> None:
 
 def _stem(layer: int) -> str:
     return "embeddings" if layer == EMBEDDINGS else f"layer.{layer}"
-
-
-def _bytes(values: Tensor) -> TensorBytes:
-    return TensorBytes("F32", tuple(values.shape), values.float().cpu().contiguous().numpy().astype("<f4").tobytes())
 
 
 def _numbers(contents: Tensors, source: str) -> Iterator[tuple[str, int, Tensor]]:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel, look
-from sessions.circuits.rules import Attention, half, linearised
+from sessions.circuits.rules import Attention, half, linearised, takes_half
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
 from sessions.lenses.findings import EMBEDDINGS
@@ -39,7 +39,6 @@ from sessions.model.info import RULES
 from sessions.model.logits import no_logits
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.sites import ExpertSite
 
 #: Positions at the start of a text that are left out, attention sinks among them.
 SKIPPED = 16
@@ -165,8 +164,7 @@ def _differentiated(opened: OpenModel, derivative: Derivative) -> Iterator[None]
     anatomy = opened.anatomy
     with ExitStack() as stack:
         stack.enter_context(linearised(opened.model, anatomy, derivative.attention))
-        for layer in anatomy.layers:
-            for site in layer.sites:
-                if isinstance(site, ExpertSite) or site.gated:
-                    stack.enter_context(on_neurons(site, lambda values, _: half(values)))
+        for _, site in anatomy.unit_sites():
+            if takes_half(site):
+                stack.enter_context(on_neurons(site, lambda values, _: half(values)))
         yield

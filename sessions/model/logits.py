@@ -82,3 +82,9 @@ def only_target(anatomy: Anatomy, target: Target) -> Iterator[Callable[[Tensor],
     ids = [target.tokens[0].id, *([] if target.counterfactual is None else [target.counterfactual.id])]
     with only_tokens(anatomy, ids):
         yield lambda logits: value(logits.float(), (0,), 1 if len(ids) == 2 else None)
+
+
+def strongest_other(logits: Tensor, token: int) -> int:
+    """The token with the largest logit, `[vocab]`, but one."""
+    best, second = logits.topk(2).indices.tolist()
+    return int(second if best == token else best)

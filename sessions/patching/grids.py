@@ -199,9 +199,16 @@ def corrupt_targets(
 
 
 def pair_runs(
-    opened: OpenModel, case: Case, chosen: GridPlan, direction: Direction, cancel: Cancel | None = None
+    opened: OpenModel,
+    case: Case,
+    chosen: GridPlan,
+    direction: Direction,
+    cancel: Cancel | None = None,
+    *,
+    of_base: Sequence[SiteAt] = (),
 ) -> tuple[Recording, Recording]:
-    """Record the two prompts of a pair: the base, and the one that activations are taken from.
+    """Record the two prompts of a pair: the base, with the sites `of_base` too, and the one that activations are taken
+    from.
 
     Raises:
         ModelError: a layer has no such site.
@@ -210,8 +217,10 @@ def pair_runs(
     assert case.corrupt is not None, "a pair has two prompts"
     texts = [case.corrupt.ids, case.encoded.ids]
     base, source = texts if direction == "denoise" else texts[::-1]
-    first, second = (recorded(opened, ids, case.target, chosen.touched, cancel=cancel) for ids in (base, source))
-    return first, second
+    return (
+        recorded(opened, base, case.target, (*of_base, *chosen.touched), cancel=cancel),
+        recorded(opened, source, case.target, chosen.touched, cancel=cancel),
+    )
 
 
 def fill(
@@ -266,11 +275,7 @@ def fill_paths(
     writes = path_sites(opened.anatomy)
     for run, case in enumerate(cases):
         yield Progress("patching", grid.done, grid.values.numel(), "paths")
-        assert case.corrupt is not None, "a pair has two prompts"
-        texts = [case.corrupt.ids, case.ids]
-        first, second = texts if direction == "denoise" else texts[::-1]
-        base = recorded(opened, first, case.target, (*writes, *chosen.touched), cancel=cancel)
-        other = recorded(opened, second, case.target, chosen.touched, cancel=cancel)
+        base, other = pair_runs(opened, case, chosen, direction, cancel, of_base=writes)
         grid.base[run], grid.other[run] = base.value, other.value
         paths = Paths(opened, base, other, receiver, case.target, batch=batch, cancel=cancel)
         for cells, values in paths.values(chosen.patches(len(base.ids))):

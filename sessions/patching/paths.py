@@ -38,7 +38,7 @@ from sessions.model.target import Target
 from sessions.model.tokens import last_positions
 from sessions.model.units import Unit
 from sessions.patching.patches import PatchSite, Piece, SiteAt
-from sessions.patching.replaying import Recording, on_site, parts_of
+from sessions.patching.replaying import Recording, on_site, parts_of, put
 
 Input = Literal["q", "k", "v"]
 #: What a decoder layer adds to the residual stream.
@@ -140,11 +140,7 @@ class Paths:
     @torch.inference_mode()
     def _reached(self, senders: Sequence[Sequence[Piece]]) -> list[float]:
         anatomy, rows = self._opened.anatomy, len(senders)
-        placed: dict[SiteAt, list[tuple[int, Piece]]] = {}
-        for row, pieces in enumerate(senders):
-            for piece in pieces:
-                placed.setdefault(piece.at, []).append((row, piece))
-        hooks = [on_site(anatomy, at, put(self._other, pieces, rows)) for at, pieces in placed.items()]
+        hooks = put(anatomy, self._other, senders)
         hooks += [on_site(anatomy, at, self._frozen(at, senders)) for at in path_sites(anatomy)]
         unit, became = self._receiver.unit, list[Tensor]()
         if unit is None:
@@ -229,19 +225,3 @@ class Paths:
         assert unit is not None
         module = self._opened.anatomy.heads_of(unit.layer).attention
         return attending(self._opened.model, module, function)
-
-
-def put(source: Recording, pieces: Sequence[tuple[int, Piece]], rows: int) -> Callable[[Tensor], Tensor]:
-    """Put a recording's values of some pieces of one site into rows of a pass over the whole text."""
-    states = source.states[pieces[0][1].at]
-    row, position, part = torch.tensor(
-        [(row, piece.position, piece.part) for row, piece in pieces], device=states.device
-    ).T
-    values = states[position, part]
-
-    def change(given: Tensor) -> Tensor:
-        apart = given.reshape(rows, -1, *states.shape[1:]).clone()
-        apart[row.to(apart.device), position.to(apart.device), part.to(apart.device)] = values.to(apart)
-        return apart.reshape(given.shape)
-
-    return change

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.verification import CACHED, Prefix, affordable, grouped, stacked
+from sessions.circuits.verification import CACHED, Prefix, affordable, from_position, grouped, kept_of, stacked
 from sessions.errors import ModelError, NotFinite
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, on_neurons, on_states, skipped, together, watched
@@ -126,15 +126,13 @@ def recorded(
     hooks = [on_site(anatomy, at, keep(at)) for at in sites]
     hooks += [after(layer.block, keep_output) for layer in anatomy.layers]
     with watched(anatomy, cancel), around(), together(hooks), only_target(anatomy, target) as read:
-        logits = opened.model(input_ids=row, use_cache=False, logits_to_keep=last_positions(_kept(target), row)).logits
+        logits = opened.model(
+            input_ids=row, use_cache=False, logits_to_keep=last_positions(kept_of(target), row)
+        ).logits
     value = float(read(logits))
     if not math.isfinite(value):
         raise not_finite(opened, [ids], "the target's value")
     return Recording(tuple(ids), value, states, tuple(outputs))
-
-
-def _kept(target: Target) -> int:
-    return len(target.tokens) if target.sequence else 1
 
 
 class Replay:
@@ -177,7 +175,7 @@ class Replay:
         if same:
             yield same, [self._base.value] * len(same)
         kept = [number for number, patch in enumerate(changed) if patch]
-        read = length - _kept(self._target)
+        read = length - kept_of(self._target)
         whole = self._opened.anatomy.recurrent
         starts = [0 if whole else min(read, *(piece.position for piece in changed[number])) for number in kept]
         for group in grouped(starts, length):
@@ -203,16 +201,12 @@ class Replay:
     def _replayed(self, start: int, patches: Sequence[Patch]) -> list[float]:
         """The target's value in a batch of which row r has `patches[r]`, from position `start` on."""
         opened, anatomy, rows = self._opened, self._opened.anatomy, len(patches)
-        placed: dict[SiteAt, list[tuple[int, Piece]]] = {}
-        for row, patch in enumerate(patches):
-            for piece in patch:
-                placed.setdefault(piece.at, []).append((row, piece))
         idle = 0 if anatomy.shares_keys else min(map(_first_run, patches))
         hooks = [
-            skipped(layer.block, _from(output, start, rows))
+            skipped(layer.block, from_position(output, start, rows))
             for layer, output in zip(anatomy.layers[:idle], self._base.outputs, strict=False)
         ]
-        hooks += [on_site(anatomy, at, self._put(pieces, rows, start)) for at, pieces in placed.items()]
+        hooks += put(anatomy, self._source, patches, start)
         ids = torch.tensor([self._base.ids[start:]] * rows, device=opened.device)
         positions = torch.arange(start, len(self._base.ids), device=ids.device)[None].expand(rows, -1)
         as_long_as = anatomy.as_long_as(len(self._base.ids))
@@ -224,36 +218,42 @@ class Replay:
                     position_ids=positions,
                     past_key_values=cache,
                     use_cache=cache is not None,
-                    logits_to_keep=last_positions(_kept(self._target), ids),
+                    logits_to_keep=last_positions(kept_of(self._target), ids),
                 )
                 values: list[float] = read(out.logits).tolist()
         if not all(map(math.isfinite, values)):
             raise NotFinite("the target's value is not finite in a patched run", "open the model with --dtype float32")
         return values
 
-    def _put(self, pieces: Sequence[tuple[int, Piece]], rows: int, start: int) -> Callable[[Tensor], Tensor]:
-        """Put the source's values of some pieces of one site into rows of a pass."""
-        source = self._source.states[pieces[0][1].at]
-        table = torch.tensor([(row, piece.position, piece.part) for row, piece in pieces], device=source.device)
-        row, position, part = table.T
-        values = source[position, part]
 
-        def change(states: Tensor) -> Tensor:
-            apart = states.reshape(rows, -1, source.shape[1], source.shape[2]).clone()
-            place = tuple(index.to(apart.device) for index in (row, position - start, part))
-            apart[place] = values.to(apart)
-            return apart.reshape(states.shape)
+def put(
+    anatomy: Anatomy, source: Recording, patches: Sequence[Sequence[Piece]], start: int = 0
+) -> list[AbstractContextManager[None]]:
+    """Hooks that put a recording's values of the pieces of patch r into row r of a pass from position `start` on."""
+    placed: dict[SiteAt, list[tuple[int, int, int]]] = {}
+    for row, patch in enumerate(patches):
+        for piece in patch:
+            placed.setdefault(piece.at, []).append((row, piece.position - start, piece.part))
+    return [
+        on_site(anatomy, at, _putting(source.states[at], table, len(patches), start)) for at, table in placed.items()
+    ]
 
-        return change
+
+def _putting(
+    source: Tensor, table: Sequence[tuple[int, int, int]], rows: int, start: int
+) -> Callable[[Tensor], Tensor]:
+    """Put values of one site, `[seq, parts, width]`, at (row, position from `start` on, part) into rows of a pass."""
+    row, position, part = torch.tensor(table, device=source.device).T
+    values = source[position + start, part]
+
+    def change(states: Tensor) -> Tensor:
+        apart = states.reshape(rows, -1, *source.shape[1:]).clone()
+        apart[row.to(apart.device), position.to(apart.device), part.to(apart.device)] = values.to(apart)
+        return apart.reshape(states.shape)
+
+    return change
 
 
 def _first_run(patch: Patch) -> int:
     """The first layer that has to run. One whose output is replaced need not: its recorded output is changed."""
     return min(piece.layer + (piece.at.site == "resid_post") for piece in patch)
-
-
-def _from(output: Any, start: int, rows: int) -> Any:
-    """The output of a layer from a position on, for each of `rows`."""
-    if isinstance(output, Tensor):
-        return output[:, start:].expand(rows, -1, -1)
-    return (_from(output[0], start, rows), *output[1:])

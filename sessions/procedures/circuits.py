@@ -14,7 +14,7 @@ from sessions.circuits.findings import PatternEffect
 from sessions.circuits.sound import check_fits
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.intervention import is_known
+from sessions.interventions.intervention import UnitConstant, is_known
 from sessions.model.info import RULES
 from sessions.model.info import Token as Vocabulary
 from sessions.model.units import Unit
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sessions.circuits.cases import Case
     from sessions.circuits.pruning import CircuitSize
     from sessions.model.info import Encoded
+    from sessions.model.parts import Anatomy
     from sessions.model.target import Target
 
 
@@ -92,8 +93,7 @@ def measured(
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
     if reference is not None and reference.corrupt:
         return (yield from _against_corrupt(session, neurons, cases, batch))
-    values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
-    known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if is_known(value)]
+    known = _held(opened.anatomy, neurons, reference)
     chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
     if cases:
         steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel)
@@ -105,6 +105,12 @@ def measured(
     return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value
 
 
+def _held(anatomy: Anatomy, units: Sequence[Unit], reference: Reference | None) -> list[tuple[Unit, UnitConstant]]:
+    """The units with what each is held at, zero without a reference; without those that it says nothing of."""
+    values = [0.0 if reference is None else reference.at(anatomy, unit) for unit in units]
+    return [(unit, value) for unit, value in zip(units, values, strict=True) if is_known(value)]
+
+
 def hidden_by_frozen(session: Session, circuit: Circuit, reference: Reference | None) -> PatternEffect | None:
     """What ablating the whole circuit does, with attention patterns free and held; None where nothing held them."""
     from sessions.circuits.pattern_effect import pattern_effect
@@ -112,8 +118,7 @@ def hidden_by_frozen(session: Session, circuit: Circuit, reference: Reference | 
     opened = session.opened()
     if circuit.attention != "frozen" or opened.anatomy.why_not(RULES) is not None:
         return None
-    values = [0.0 if reference is None else reference.at(opened.anatomy, unit) for unit in circuit.neurons]
-    known = [(unit, value) for unit, value in zip(circuit.neurons, values, strict=True) if is_known(value)]
+    known = _held(opened.anatomy, circuit.neurons, reference)
     return pattern_effect(
         opened,
         circuit.ids,

@@ -163,7 +163,6 @@ def every_unit(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Un
     from sessions.circuits.attribution import STEPS
     from sessions.circuits.discovery import AttributionOptions
     from sessions.circuits.multi_prompt import attribute_prompts
-    from sessions.circuits.pruning import CircuitSize, choose
 
     name = circuit.method.partition(" ")[0]
     if name not in METHODS or not METHODS[name].estimates:
@@ -180,9 +179,7 @@ def every_unit(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Un
     kinds = tuple(dict.fromkeys(unit.kind for unit in circuit.neurons))
     how = AttributionOptions(name, circuit.attention, reference, circuit.compared, STEPS, kinds)
     gathered = yield from attribute_prompts(session.opened(), cases, how, batch=batch, cancel=session.cancel)
-    ranking = gathered.candidates("magnitude")
-    units = choose(ranking, CircuitSize(count=ranking.number), 1.0)
-    return tuple(unit.bare for unit in units)
+    return gathered.ranking()
 
 
 def units_in_all(session: Session, ranking: tuple[Unit, ...]) -> int:
@@ -208,7 +205,7 @@ def faithfulness_of(
 ) -> Steps[Faithfulness]:
     """Faithfulness and completeness of the session's circuit, at each size."""
     from sessions.circuits.attribution import refuse_experts
-    from sessions.circuits.faithfulness import SHARES, areas, ranked
+    from sessions.circuits.faithfulness import areas, ranked, sizes_of
     from sessions.circuits.faithfulness import faithfulness as measure
     from sessions.model.rows import LARGEST_BATCH
 
@@ -228,7 +225,7 @@ def faithfulness_of(
     averages, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
     whole = units_in_all(session, ranking) if curve else len(ranking)
     if curve:
-        sizes, controls = tuple(dict.fromkeys(max(1, round(share * whole)) for share in SHARES)), controls or 0
+        sizes, controls = sizes_of(whole), controls or 0
     else:
         sizes = (*(size for size in sizes if size < whole), whole)
     measured = yield from measure(

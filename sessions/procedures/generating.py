@@ -9,8 +9,8 @@ from msgspec import structs
 
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition
+from sessions.model.info import Encoded, TokenChance
 from sessions.model.info import Token as TokenOfModel
-from sessions.model.info import TokenChance
 from sessions.procedures.token_meant import token_meant
 from sessions.results import Distribution
 from sessions.session import Session
@@ -95,6 +95,16 @@ def distribution_of(session: Session, ids: list[int] | tuple[int, ...]) -> Distr
     assert logits is not None
     tokens: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
     return Distribution(encoded=session.encoded(), chances=tokens)
+
+
+def extended(session: Session, encoded: Encoded, arm: Arm) -> Encoded:
+    """A prompt with the text that an arm wrote behind it."""
+    from sessions.model.tokens import token_text
+
+    written = tuple(token_text(session.opened().tokenizer, token) for token in arm.ids)
+    return structs.replace(
+        encoded, text=encoded.text + arm.text, ids=(*encoded.ids, *arm.ids), tokens=(*encoded.tokens, *written)
+    )
 
 
 def silent_reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:

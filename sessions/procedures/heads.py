@@ -15,7 +15,7 @@ from sessions.interventions.answering import ConditionedPrompt
 from sessions.interventions.arms import Condition
 from sessions.model.info import Encoded
 from sessions.model.units import Unit
-from sessions.procedures.generating import decoded
+from sessions.procedures.generating import decoded, extended
 from sessions.procedures.neuron_card import is_meant
 from sessions.procedures.states import marked_in
 from sessions.results import HeadCard, HeadTable
@@ -55,16 +55,10 @@ def read_text(session: Session, generate: int | None) -> Steps[ReadText]:
     if generate is None:
         return ReadText(row, encoded, 0)
     from sessions.interventions.answering import complete_rows
-    from sessions.model.tokens import token_text
 
     opened = session.opened()
     (arm,), _ = yield from complete_rows(opened, [row], decoded(session, max_tokens=generate), cancel=session.cancel)
-    longer = structs.replace(
-        encoded,
-        text=encoded.text + arm.text,
-        ids=(*encoded.ids, *arm.ids),
-        tokens=(*encoded.tokens, *(token_text(opened.tokenizer, token) for token in arm.ids)),
-    )
+    longer = extended(session, encoded, arm)
     opened.anatomy.check_length(len(longer.ids))
     return ReadText(row, longer, len(arm.ids))
 

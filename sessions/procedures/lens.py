@@ -15,7 +15,7 @@ from sessions.interventions.arms import Condition
 from sessions.lenses.findings import EMBEDDINGS, LensAbout
 from sessions.model.info import Encoded, Token
 from sessions.procedures.circuits import range_of, target_of, tokens_after
-from sessions.procedures.generating import decoded
+from sessions.procedures.generating import decoded, extended
 from sessions.procedures.states import marked_in
 from sessions.results import LensFitted, LensRead, LogitComponents
 from sessions.session import Session
@@ -119,11 +119,9 @@ def _token(session: Session, text: str | None, *, generated: bool, notes: list[s
 def _continued(session: Session, prompt: Encoded, tokens: int) -> Steps[Encoded]:
     """The prompt with what the model writes behind it."""
     from sessions.interventions.answering import compare
-    from sessions.model.tokens import token_text
 
-    opened = session.opened()
     (arm,), _ = yield from compare(
-        opened,
+        session.opened(),
         prompt,
         [Condition("", session.in_force)],
         decoded(session, max_tokens=tokens),
@@ -132,10 +130,7 @@ def _continued(session: Session, prompt: Encoded, tokens: int) -> Steps[Encoded]
     )
     if not arm.ids:
         raise UsageError("the model writes nothing behind the prompt", "leave out --generate")
-    written = tuple(token_text(opened.tokenizer, token) for token in arm.ids)
-    return structs.replace(
-        prompt, ids=(*prompt.ids, *arm.ids), tokens=(*prompt.tokens, *written), text=prompt.text + arm.text
-    )
+    return extended(session, prompt, arm)
 
 
 def _counted(positions: tuple[int, int], length: int) -> range:
