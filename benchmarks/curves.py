@@ -1,15 +1,20 @@
 """Which method finds the best circuits at every size: CPR and CMD on tasks of the field.
 
-    python -m benchmarks.curves [--json] [--quick]
+    python -m benchmarks.curves [--json] [--quick] [--pairs N] [--keep FILE]
 
 For each task of `benchmarks.tasks`, method and granularity (neurons, heads, both), all units of the model are ranked on
 forty pairs and measured on forty others with other words: faithfulness from 0.1 % to all units, with the rest held at
 their means by position. CPR is the area under that curve, CMD its distance from 1 (`sessions.circuits.faithfulness`).
 With --quick, heads on one task and eight pairs of smollm2.
+
+The whole takes hours on a CPU. With --keep, each measured row is added to a file of JSON lines, and a run that is
+started again goes on after the last.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +27,7 @@ from benchmarks.tasks import TASKS, pairs
 from sessions.circuits.attribution import Reference
 from sessions.circuits.cases import Case, resolve_targets
 from sessions.circuits.discovery import AttributionOptions
-from sessions.circuits.faithfulness import areas, drawn, faithfulness, sizes_of
+from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, areas, curve, drawn, sizes_of, targets
 from sessions.circuits.findings import CurveAreas
 from sessions.circuits.methods import METHODS
 from sessions.circuits.multi_prompt import attribute_prompts
@@ -33,38 +38,63 @@ from sessions.model.units import Kind, Unit
 from sessions.store import Store
 
 MODELS = ("smollm2", "gemma3-270m")
-GRAINS: dict[str, tuple[Kind, ...]] = {"neurons": ("neuron",), "heads": ("head",), "both": ("neuron", "head")}
+GRAINS: dict[str, tuple[Kind, ...]] = {"heads": ("head",), "neurons": ("neuron",), "both": ("neuron", "head")}
 RANDOM = "random"
 #: Passes of methods that take several.
 STEPS = 5
 
 
+Row = tuple[str | float, ...]
+"""Model, task, granularity, method, CPR, CMD."""
+
+
 def main() -> None:
     torch.set_num_threads(THREADS)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--keep", type=Path)
+    options, sys.argv[1:] = parser.parse_known_args()
     quick = "--quick" in sys.argv
-    rows: list[tuple[str | float, ...]] = []
-    for name in MODELS[:1] if quick else MODELS:
-        opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
-        for task in ("agreement",) if quick else TASKS:
-            rows += measured(opened, task, ("heads",) if quick else tuple(GRAINS), 8 if quick else 40)
-    report("curves", figures(rows), surroundings("float32", "cpu"), [table(rows)], ["--quick"])
+    count = 8 if quick else options.pairs
+    rows = kept(options.keep)
+    for grain in ("heads",) if quick else GRAINS:
+        for name in MODELS[:1] if quick else MODELS:
+            opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
+            for task in ("agreement",) if quick else TASKS:
+                if (name, task, grain) not in {row[:3] for row in rows}:
+                    new = [(name, task, grain, *areas) for areas in measured(opened, task, grain, count)]
+                    rows += new
+                    keep(options.keep, new)
+    about = surroundings("float32", "cpu") | {"pairs": f"{count} + {count}"}
+    report("curves", figures(rows), about, [table(rows)], ["--quick"])
 
 
-def measured(opened: OpenModel, task: str, grains: Sequence[str], count: int) -> Iterator[tuple[str | float, ...]]:
-    """The rows of one task: model, task, granularity, method, CPR and CMD."""
+def kept(file: Path | None) -> list[Row]:
+    """The rows that an earlier run has measured."""
+    if file is None or not file.exists():
+        return []
+    return [tuple(json.loads(line)) for line in file.read_text().splitlines()]
+
+
+def keep(file: Path | None, rows: Sequence[Row]) -> None:
+    if file is not None:
+        with file.open("a") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def measured(opened: OpenModel, task: str, grain: str, count: int) -> Iterator[tuple[str, float, float]]:
+    """Each method and a random ranking, with their CPR and CMD on one task at one granularity."""
     found_on, others = (finished(resolve_targets(opened, pairs(task, split)[:count])) for split in ("discover", "test"))
     with TemporaryDirectory() as home:
         held = finished(means(opened, [case.ids for case in found_on], Path(home), aligned=True))
-    for grain in grains:
-        rankings = {
-            name: ranking(opened, found_on, name, GRAINS[grain], held)
-            for name, method in METHODS.items()
-            if method.estimates
-        }
-        rankings[RANDOM] = drawn(opened.anatomy, next(iter(rankings.values())), 0)
-        for name, units in rankings.items():
-            found = curve_areas(opened, others, units, held)
-            yield opened.info.name, task, grain, name, found.cpr, found.cmd
+    rankings = {
+        name: ranking(opened, found_on, name, GRAINS[grain], held)
+        for name, method in METHODS.items()
+        if method.estimates
+    }
+    rankings[RANDOM] = drawn(opened.anatomy, next(iter(rankings.values())), 0)
+    for name, found in zip(rankings, curve_areas(opened, others, list(rankings.values()), held), strict=True):
+        yield name, found.cpr, found.cmd
 
 
 def ranking(
@@ -76,16 +106,21 @@ def ranking(
     return finished(attribute_prompts(opened, cases, how)).ranking()
 
 
-def curve_areas(opened: OpenModel, cases: Sequence[Case], units: Sequence[Unit], held: Reference) -> CurveAreas:
-    """CPR and CMD of a ranking of all units."""
-    sizes = sizes_of(len(units))
-    kept = finished(faithfulness(opened, cases, units, sizes, held)).circuit.kept
-    found = areas([size / len(units) for size in sizes], kept, len(units))
-    assert found is not None
-    return found
+def curve_areas(
+    opened: OpenModel, cases: Sequence[Case], rankings: Sequence[Sequence[Unit]], held: Reference
+) -> Iterator[CurveAreas]:
+    """CPR and CMD of some rankings of all units. Only what circuits keep is measured, not what is left without them."""
+    sizes = sizes_of(len(rankings[0]))
+    runs = [AblationRun(which, size) for which in range(len(rankings)) for size in sizes[:-1]]
+    none, whole, *values = finished(targets(opened, cases, rankings, [NONE, WHOLE, *runs], held))
+    for which in range(len(rankings)):
+        kept = [*values[which * (len(sizes) - 1) :][: len(sizes) - 1], whole]
+        found = areas([size / len(rankings[0]) for size in sizes], curve(none, whole, kept, ()).kept, sizes[-1])
+        assert found is not None
+        yield found
 
 
-def figures(rows: Sequence[tuple[str | float, ...]]) -> list[Figure]:
+def figures(rows: Sequence[Row]) -> list[Figure]:
     """The CMD of each method on the first model, task and granularity, over that of a random ranking."""
     first = [row for row in rows if row[:3] == rows[0][:3]]
     cmd = {str(row[3]): float(row[5]) for row in first}
@@ -96,7 +131,7 @@ def figures(rows: Sequence[tuple[str | float, ...]]) -> list[Figure]:
     ]
 
 
-def table(rows: Sequence[tuple[str | float, ...]]) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     return Table("areas over all sizes", ("model", "task", "units", "method", "CPR", "CMD"), tuple(rows))
 
 

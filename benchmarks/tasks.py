@@ -55,10 +55,10 @@ _SAID = _words("said thought explained")
 Maker = Callable[[random.Random, int], list[PromptRecord]]
 
 
-def pairs(task: str, split: str) -> tuple[PromptRecord, ...]:
-    """The pairs of a task for one split, the same in every run."""
+def pairs(task: str, split: str, count: int = PAIRS) -> tuple[PromptRecord, ...]:
+    """The first pairs of a task for one split, the same in every run."""
     made = TASKS[task](random.Random(f"{task} {split}"), SPLITS.index(split))
-    return tuple({pair.prompt: pair for pair in made}.values())[:PAIRS]
+    return tuple({pair.prompt: pair for pair in made}.values())[:count]
 
 
 def _half(words: Sequence[str], split: int) -> list[str]:
