@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope, UnitConstant
-from sessions.interventions.token_scopes import Extents, TokenTracker
-from sessions.model.homes import home_of
+from sessions.interventions.token_scopes import Extents, Force, TokenTracker
+from sessions.model.homes import CPU, home_of
 from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy
 from sessions.model.sites import ExpertSite, Site
@@ -26,6 +26,7 @@ from sessions.model.units import Place, Unit
 
 #: The interventions on one row of a batch: one, or several that do not overlap (see `refuse_overlaps`).
 Row = Intervention | Sequence[Intervention]
+_NONE = torch.empty(0, dtype=torch.long)
 
 
 @contextmanager
@@ -63,9 +64,10 @@ class _Affine:
 class _Part:
     """The changes at one site in one part of the text.
 
-    `everywhere` has the shape `[rows, width]`, and is None if all neurons have positions. `pinned` is `[n, 3]`: row,
-    position and neuron (within the site) of those with positions; `there` has the shape `[n]`. Numbers have the dtype
-    of the weights, so that no cast to the dtype of the activations is needed unless the weights are quantised.
+    `everywhere` has the shape `[rows, width]`, and is None if all neurons have positions. `pinned` is `[n, 3]`, on the
+    CPU: row, position and neuron (within the site) of those with positions; `there` has the shape `[n]`. Numbers have
+    the dtype of the weights, so that no cast to the dtype of the activations is needed unless the weights are
+    quantised.
     """
 
     where: TokenScope
@@ -91,58 +93,64 @@ class _Plan:
         seq = activations.numel() // activations.shape[-1] // self.rows // (routing.per_token if routing else 1)
         changed = activations.reshape(self.rows, seq, -1) if routing is None else activations
         for part in self.parts:
-            force = self.following.in_force(part.where, self.rows, seq, activations.device)
+            force = self.following.in_force(part.where, self.rows, seq)
             if force is None or force.any:
-                mask = None if force is None else force.mask
+                limited = None if force is None or force.all else force
                 if routing is None:
-                    changed = self._dense(changed, part, mask)
+                    changed = self._dense(changed, part, limited)
                 else:
-                    changed = self._routed(changed, part, mask, routing)
+                    changed = self._routed(changed, part, limited, routing)
         return changed.reshape(activations.shape)
 
-    def _dense(self, activations: Tensor, part: _Part, mask: Tensor | None) -> Tensor:
-        changed = activations
+    def _dense(self, activations: Tensor, part: _Part, force: Force | None) -> Tensor:
+        changed, device = activations, activations.device
         if part.everywhere is not None:
             changed = part.everywhere(changed, slice(None), None)
-            if mask is not None:
-                changed = torch.where(mask[..., None], changed, activations)
-        if self._pinned_now(part):
-            row, position, neuron = part.pinned.T
-            table = self.following.table(self.rows, changed.shape[1], activations.device)
-            hit = table[row] == position[:, None]
-            which, column = (hit if mask is None else hit & mask[row]).nonzero(as_tuple=True)
-            changed = changed.clone()
-            place = (row[which], column, neuron[which])
+            if force is not None:
+                changed = torch.where(force.mask(device)[..., None], changed, activations)
+        which, column = self._pinned_now(part, changed.shape[1], force)
+        if len(which):
+            row, _, neuron = part.pinned[which].T
+            changed, which = changed.clone(), which.to(device)
+            place = (row.to(device), column.to(device), neuron.to(device))
             changed[place] = part.there(changed[place], which)
         return changed
 
-    def _routed(self, activations: Tensor, part: _Part, mask: Tensor | None, routing: Routing) -> Tensor:
+    def _routed(self, activations: Tensor, part: _Part, force: Force | None, routing: Routing) -> Tensor:
         assert isinstance(self.site, ExpertSite)
-        lines = len(activations)
-        row_of = torch.arange(lines, device=activations.device) * self.rows // lines
-        line_mask = None if mask is None else mask.reshape(-1).repeat_interleave(routing.per_token)
+        lines, device, each = len(activations), activations.device, routing.per_token
         changed = activations
         if part.everywhere is not None:
+            row_of = torch.arange(lines, device=device) * self.rows // lines
             start = routing.experts * self.site.d_expert
-            columns = start[:, None] + torch.arange(self.site.d_expert, device=activations.device)
+            columns = start[:, None] + torch.arange(self.site.d_expert, device=device)
             changed = part.everywhere(changed, row_of[:, None], columns)
-            if line_mask is not None:
+            if force is not None:
+                line_mask = force.mask(device).reshape(-1).repeat_interleave(each)
                 changed = torch.where(line_mask[:, None], changed, activations)
-        if self._pinned_now(part):
-            row, position, neuron = part.pinned.T
-            seq = lines // routing.per_token // self.rows
-            table = self.following.table(self.rows, seq, activations.device)
-            position_of = table.reshape(-1).repeat_interleave(routing.per_token)
-            expert, coordinate = neuron // self.site.d_expert, neuron % self.site.d_expert
-            hit = (row_of == row[:, None]) & (position_of == position[:, None]) & (routing.experts == expert[:, None])
-            which, line = (hit if line_mask is None else hit & line_mask).nonzero(as_tuple=True)
-            changed = changed.clone()
-            place = (line, coordinate[which])
-            changed[place] = part.there(changed[place], which)
+        seq = lines // each // self.rows
+        which, column = self._pinned_now(part, seq, force)
+        if len(which):
+            row, _, neuron = part.pinned[which].T
+            token = (row * seq + column).to(device)
+            neuron, which = neuron.to(device)[:, None], which.to(device)[:, None]
+            line = token[:, None] * each + torch.arange(each, device=device)
+            # A neuron changes where its token was sent to its expert. What is written elsewhere goes to a spare line.
+            there = routing.experts[line] == neuron // self.site.d_expert
+            place = (torch.where(there, line, lines), (neuron % self.site.d_expert).expand_as(line))
+            spare = torch.cat([changed, changed[:1]])
+            spare[place] = part.there(spare[place], which)
+            changed = spare[:lines]
         return changed
 
-    def _pinned_now(self, part: _Part) -> bool:
-        return self.following.first <= part.last
+    def _pinned_now(self, part: _Part, seq: int, force: Force | None) -> tuple[Tensor, Tensor]:
+        """Which of `part.pinned` the running pass reads, and at which of its `seq` tokens, both on the CPU."""
+        if not len(part.pinned) or self.following.first > part.last:
+            return _NONE, _NONE
+        row, position, _ = part.pinned.T
+        hit = self.following.table(self.rows, seq, CPU)[row] == position[:, None]
+        which, column = (hit if force is None else hit & force.host[row]).nonzero(as_tuple=True)
+        return which, column
 
 
 #: (row, neuron within the site, multiplier, constant), and the same with a position after the row.
@@ -213,7 +221,7 @@ def _part(site: Site, where: TokenScope, rows: int, listed: _Listed) -> _Part:
     return _Part(
         where=where,
         everywhere=everywhere,
-        pinned=torch.tensor([entry[:3] for entry in fixed], dtype=torch.long, device=device).reshape(-1, 3),
+        pinned=torch.tensor([entry[:3] for entry in fixed], dtype=torch.long).reshape(-1, 3),
         there=_Affine(
             numbers([entry[3] for entry in fixed]),
             numbers([entry[4] for entry in fixed]) if any(entry[4] for entry in fixed) else None,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope
 from sessions.model.hooks import after, called, together
+from sessions.model.known_pass import KnownPass, known_pass
 from sessions.model.parts import Anatomy
 
 #: Arguments of a decoder that hold the text.
@@ -40,12 +41,21 @@ class Extents:
     decode: Callable[[Sequence[int]], str] = str
 
 
-@dataclass(frozen=True)
 class Force:
-    """At which tokens of the running pass an intervention is in force, `[rows, seq]`, and whether at any."""
+    """At which tokens of the running pass an intervention is in force, `[rows, seq]`.
 
-    mask: Tensor
-    any: bool
+    `host` is the mask on the CPU; `any` and `all` say whether it is in force at any token, and at all of them.
+    """
+
+    def __init__(self, host: Tensor) -> None:
+        self.host, self.any, self.all = host, bool(host.any()), bool(host.all())
+        self._masks: dict[torch.device, Tensor] = {}
+
+    def mask(self, device: torch.device) -> Tensor:
+        """The mask on a device."""
+        if device not in self._masks:
+            self._masks[device] = self.host.to(device, non_blocking=True)
+        return self._masks[device]
 
 
 class TokenTracker:
@@ -57,8 +67,9 @@ class TokenTracker:
 
     def __init__(self, extents: Extents | None = None, markers: frozenset[str] = frozenset()) -> None:
         self._extents, self._markers = extents, markers
-        self.first = 0
         self._positions: Tensor | None = None
+        self._known: KnownPass | None = None
+        self._host: Tensor | None = None
         self._ids: Tensor | None = None
         self._forces: dict[tuple[TokenScope, int], Force] = {}
         self._longest = max((len(marker.encode()) for marker in markers), default=0) + 4
@@ -77,8 +88,8 @@ class TokenTracker:
         def start(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             position_ids = kwargs.get("position_ids")
             given = position_ids if isinstance(position_ids, Tensor) else _positions(args, kwargs)
-            self._positions = given
-            self.first = 0 if given is None else int(given.min())
+            self._positions, self._host = given, None
+            self._known = None if given is None else known_pass(tuple(given.shape))
             self._forces = {}
 
         def read(ids: Tensor, output: Tensor) -> Tensor:
@@ -89,24 +100,34 @@ class TokenTracker:
         with together([called(anatomy.decoder, start), *ids]):
             yield
 
+    @property
+    def first(self) -> int:
+        """The first position of the running pass."""
+        host = self._on_host()
+        return 0 if host is None else int(host.min())
+
     def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
         """Position of each token of the running pass, `[rows, seq]`; if a layer computes fewer, of the last ones."""
-        if self._positions is None:
+        positions = self._on_host() if device.type == "cpu" else self._positions
+        if positions is None:
             return torch.arange(seq, device=device).expand(rows, seq)
-        return self._positions.to(device)[..., -seq:].expand(rows, seq)
+        return positions.to(device)[..., -seq:].expand(rows, seq)
 
-    def in_force(self, where: TokenScope, rows: int, seq: int, device: torch.device) -> Force | None:
+    def in_force(self, where: TokenScope, rows: int, seq: int) -> Force | None:
         """Which tokens of the running pass are in `where`; None for all."""
         if where.everywhere:
             return None
         known = self._forces.get((where, seq))  # layers that share keys may compute the last positions only
         if known is None:
             self._follow(rows)
-            mask = self._mask(where, self.table(rows, seq, torch.device("cpu")))
-            known = self._forces[where, seq] = Force(mask.to(device), bool(mask.any()))
-        elif known.mask.device != device:  # a model over several devices
-            known = Force(known.mask.to(device), known.any)
+            known = self._forces[where, seq] = Force(self._mask(where, self.table(rows, seq, torch.device("cpu"))))
         return known
+
+    def _on_host(self) -> Tensor | None:
+        """The positions on the CPU. If the host does not know the pass, it waits for them once a pass."""
+        if self._host is None and self._positions is not None:
+            self._host = self._positions.cpu() if self._known is None else torch.tensor(self._known.positions)
+        return self._host
 
     def counted(self, row: int, treatments: Sequence[Intervention], read: int) -> int:
         """At how many of the `read` tokens of a row one of the interventions was in force."""
@@ -144,7 +165,7 @@ class TokenTracker:
         table = self.table(rows, self._ids.shape[-1], torch.device("cpu"))
         if int(table.min()) == 0:
             self._restart()
-        ids, self._ids = self._ids.tolist(), None
+        ids, self._ids = self._ids.tolist() if self._known is None else self._known.ids, None
         for row, (tokens, positions) in enumerate(zip(ids, table.tolist(), strict=True)):
             for token, position in zip(tokens, positions, strict=True):
                 if position >= self._extents.replies[row]:

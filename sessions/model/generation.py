@@ -1,7 +1,7 @@
 """Generates text: prefill, then one token a step, as a Python generator that can be watched and stopped.
 
 The rows of a batch are independent texts. Prompts of different lengths are padded on the left with their own position
-ids. Each row ends at its own time and draws random numbers from its own generator, so that it samples the same text
+ids. Each row ends at its own time, and all rows share the random numbers of a step, so that a row samples the same text
 alone and in a batch. Temperature, top-k and top-p are transformers' own logits warpers. The rules against repetition
 are in `repetition`.
 
@@ -10,21 +10,27 @@ A row whose logits become infinite or NaN ends there; the other rows go on.
 The cache is used only while it equals what a fresh pass would compute. If positions are encoded by the length of the
 text (`positions`) and a row reaches a length with another encoding, the whole text is read again.
 
+A step waits for the device once, for the chosen tokens. Positions and texts are known on the host (`known_pass`).
+
 `transformers.generate` is not used because it cannot return control between tokens, nor stop in the middle of a row.
 `tests/sessions/model/test_generation.py` checks that both produce the same tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 from sessions.model.homes import home_of
+from sessions.model.known_pass import KnownPass, knowing
 from sessions.model.positions import encoding_of
 from sessions.model.repetition import Rules
 from sessions.model.texts import text_of
@@ -103,48 +109,110 @@ def generate(
         prompts: the ids of each row; their lengths may differ.
     """
     device = home_of(model.get_input_embeddings())
-    ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, device)
-    rules = Rules(
-        ids,
-        (mask.shape[1] - mask.sum(-1)).tolist(),
-        penalty=decoding.repetition_penalty,
-        ngram=decoding.no_repeat_ngram,
-        guard=decoding.guard,
-    )
+    rules = Rules(prompts, penalty=decoding.repetition_penalty, ngram=decoding.no_repeat_ngram, guard=decoding.guard)
     rows = [GeneratedRow(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
-    pick = _picker(decoding, rules, len(rows), device)
-    encoding = encoding_of(model)
-    cache, everything = None, ids
+    pick = _picker(decoding, rules, device)
+    reader = _Reader(model, prompts, tokenizer.pad_token_id or 0, device)
     for number in range(decoding.max_tokens):
         with torch.inference_mode():
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            out = model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache, logits = out.past_key_values, out.logits[:, -1]
+            logits = reader.read([not row.stopped for row in rows])
             chosen, ruled_out, broken = pick(logits)
-            choices = torch.stack([chosen, ruled_out, broken], dim=1).tolist()
+            choices = torch.stack([chosen, ruled_out, broken], dim=1).tolist()  # the one wait of a step
         pieces = tuple(
             _add_choice(row, number, choice, tokenizer, decoding) for row, choice in zip(rows, choices, strict=True)
         )
         yield GenerationStep(number, logits, pieces)
         if all(row.stopped for row in rows):
             break
-        ids = chosen[:, None]
-        rules.read(chosen)
-        everything = torch.cat([everything, ids], dim=1)
-        growing = [len(prompt) + number for prompt, row in zip(prompts, rows, strict=True) if not row.stopped]
-        if encoding is not None and not all(encoding.alike(length, length + 1) for length in growing):
-            cache, ids = None, everything  # the cache has another encoding: read everything again
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        tokens = [choice[0] for choice in choices]
+        with torch.inference_mode():
+            rules.read(tokens, chosen)
+            reader.append(tokens, chosen)
     for row in rows:
         row.stopped = row.stopped or "length"
     return rows
+
+
+class _Reader:
+    """Reads texts as they grow: the prompts in the first pass, then one token of each in every pass."""
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad: int, device: torch.device
+    ) -> None:
+        self._model = model
+        self._encoding = encoding_of(model)
+        self._ids, self._mask = left_padded(prompts, pad, device)
+        longest = max(map(len, prompts))
+        self._padding = [longest - len(prompt) for prompt in prompts]
+        self._texts = [[pad] * padding + list(prompt) for padding, prompt in zip(self._padding, prompts, strict=True)]
+        self._new = longest
+        self._positions: Tensor | None = None
+        self._cache: Cache | None = None
+        self._everything = self._ids
+
+    def read(self, running: Sequence[bool]) -> Tensor:
+        """Read what is new, and return the logits after it, `[rows, vocab]`."""
+        length = len(self._texts[0])
+        if self._encoding is not None and self._cache is not None:
+            ends = [length - padding for padding, runs in zip(self._padding, running, strict=True) if runs]
+            if not all(self._encoding.alike(end - 1, end) for end in ends):
+                # The cache has another encoding: read everything again.
+                self._cache, self._positions = None, None
+                self._ids, self._new = self._everything, length
+        if self._positions is None:
+            self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
+        else:
+            self._positions = self._positions[:, -1:] + 1
+        # Nothing is padded: no mask is needed. The first pass has one, which says so to transformers.
+        plain = self._cache is not None and not any(self._padding)
+        with knowing(self._known()), self._lengths(length), _padded_masks() if any(self._padding) else nullcontext():
+            out = self._model(
+                input_ids=self._ids,
+                attention_mask=None if plain else self._mask,
+                position_ids=self._positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        self._cache = out.past_key_values
+        logits: Tensor = out.logits[:, -1]
+        return logits
+
+    def append(self, tokens: Sequence[int], chosen: Tensor) -> None:
+        """Add a token to each text, given on the host and, `[rows]`, on the device."""
+        self._ids, self._new = chosen[:, None], 1
+        for text, token in zip(self._texts, tokens, strict=True):
+            text.append(token)
+        if self._encoding is not None:
+            self._everything = torch.cat([self._everything, self._ids], dim=1)
+        if self._encoding is not None or any(self._padding):
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
+
+    def _known(self) -> KnownPass:
+        length = len(self._texts[0])
+        return KnownPass(
+            [text[-self._new :] for text in self._texts],
+            [[max(place - padding, 0) for place in range(length - self._new, length)] for padding in self._padding],
+        )
+
+    def _lengths(self, length: int) -> AbstractContextManager[None]:
+        if self._encoding is None:
+            return nullcontext()
+        return self._encoding.as_long_as([length - padding for padding in self._padding])
+
+
+@contextmanager
+def _padded_masks() -> Iterator[None]:
+    """Inside the block transformers masks the padding, and does not ask the device whether there is any."""
+    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = _mask_of_padded
+    try:
+        yield
+    finally:
+        del ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
+
+
+def _mask_of_padded(*args: Any, **kwargs: Any) -> Tensor | None:
+    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -160,9 +228,9 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device
 Choice = tuple[Tensor, Tensor, Tensor]
 
 
-def _picker(decoding: Decoding, rules: Rules, rows: int, device: torch.device) -> Callable[[Tensor], Choice]:
+def _picker(decoding: Decoding, rules: Rules, device: torch.device) -> Callable[[Tensor], Choice]:
     """The function that chooses tokens from the logits of a step, `[rows, vocab]`."""
-    drawn = _sampler(decoding, rows, device) if decoding.sample else None
+    drawn = _sampler(decoding, device) if decoding.sample else None
 
     def pick(logits: Tensor) -> Choice:
         # `max` returns NaN if a row has one; a row of -inf alone has no likeliest token either.
@@ -179,20 +247,25 @@ def _picker(decoding: Decoding, rules: Rules, rows: int, device: torch.device) -
     return pick
 
 
-def _sampler(decoding: Decoding, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _sampler(decoding: Decoding, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The function that draws a token for each row from scores, `[rows, vocab]`.
+
+    The token of a row is argmax p/q with q drawn from an exponential distribution, which `torch.multinomial` computes
+    for one draw. All rows share q, so a row gets the same numbers alone and in a batch, and all arms of a comparison
+    get the same ones.
+    """
     warpers = LogitsProcessorList([TemperatureLogitsWarper(decoding.temperature)])
     if decoding.top_k:
         warpers.append(TopKLogitsWarper(decoding.top_k))
     if decoding.top_p < 1:
         warpers.append(TopPLogitsWarper(decoding.top_p))
-    # One generator a row, all with the same seed, so that all arms of a comparison draw the same numbers.
-    generators = [torch.Generator(device).manual_seed(decoding.rng) for _ in range(rows)]
+    rng = torch.Generator(device).manual_seed(decoding.rng)
 
     def drawn(scores: Tensor) -> Tensor:
-        none = torch.empty((rows, 0), dtype=torch.long, device=scores.device)
+        none = torch.empty((len(scores), 0), dtype=torch.long, device=scores.device)
         chances = warpers(none, scores).softmax(-1)
-        tokens = [torch.multinomial(row, 1, generator=rng) for row, rng in zip(chances, generators, strict=True)]
-        return torch.cat(tokens)
+        noise = torch.empty_like(chances[0]).exponential_(generator=rng)
+        return (chances / noise).argmax(-1)
 
     return drawn
 

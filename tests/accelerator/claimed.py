@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.accelerator.meter import METER
-from tests.accelerator.rules import CPU, Device, device_of, home_of_operation, name_of, refuse_wide
+from tests.accelerator.rules import CPU, Device, computes, device_of, home_of_operation, name_of, refuse_wide
 
 
 class Claimed(Tensor):
@@ -91,6 +91,8 @@ class Claimed(Tensor):
         words = dict(kwargs or {})
         tensors = list(_tensors(args)) + list(_tensors(words.values()))
         home = home_of_operation(name_of(func), tensors, args)
+        if home != CPU and computes(func):
+            METER.kernel(name_of(func))
         asked = words.get("device")
         if asked is not None and asked.type == METER.kind:
             words["device"] = CPU

@@ -1,7 +1,7 @@
-"""What a pretended accelerator was asked for: bytes held, waits of the host, copies between devices.
+"""What a pretended accelerator was asked for: bytes held, kernels, waits of the host, copies between devices.
 
-Waits and copies are counted by what was done and by the line of the project that asked for it, so that a stall in a hot
-loop shows where it stands. Bytes are counted once a storage, and leave with it.
+Kernels, waits and copies are counted by what was done and by the line of the project that asked for it, so that a stall
+in a hot loop shows where it stands. Bytes are counted once a storage, and leave with it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Meter:
         self.peak: Counter[torch.device] = Counter()
         self.waits: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[tuple[str, str]] = Counter()
+        self.kernels: Counter[tuple[str, str]] = Counter()
         self._storages: dict[int, tuple[int, torch.device]] = {}
         self._lock = threading.RLock()
 
@@ -38,13 +39,16 @@ class Meter:
 
     def clear(self) -> None:
         """Forget what was counted; the peak begins again at what is held."""
-        self.waits, self.copies, self.peak = Counter(), Counter(), Counter(self.held)
+        self.waits, self.copies, self.kernels, self.peak = Counter(), Counter(), Counter(), Counter(self.held)
 
     def wait(self, what: str) -> None:
         self.waits[what, _place()] += 1
 
     def copy(self, what: str) -> None:
         self.copies[what, _place()] += 1
+
+    def kernel(self, what: str) -> None:
+        self.kernels[what, _place()] += 1
 
     def hold(self, tensor: torch.Tensor, device: torch.device) -> None:
         """Count the memory of a tensor as the device's, for as long as it lives.

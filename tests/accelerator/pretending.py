@@ -84,6 +84,8 @@ def _constructor(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if out.device != at:
             if name in _COPYING:
                 METER.copy(f"made on the host, to {at.type}")
+            elif not name.startswith("empty"):
+                METER.kernel(name)
             out = copied(out.detach(), at)
         return out.requires_grad_() if gradient else out
 

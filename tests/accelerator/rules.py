@@ -33,6 +33,8 @@ WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount",
     "equal", "is_nonzero", "item", "linalg_eigh", "_linalg_eigh", "_linalg_svd", "linalg_qr", "_linalg_solve_ex",
 }  # fmt: skip
+#: Operations that run nothing on a device: those that only describe memory, and one that the host waits for instead.
+IDLE = {"empty", "empty_like", "new_empty", "empty_strided", "detach", "alias", "lift_fresh", "_local_scalar_dense"}
 #: Kinds of device that have no numbers of 64 bits with a fraction.
 NARROW = {"mps"}
 _BACKWARD = threading.local()
@@ -42,6 +44,14 @@ _BACKWARD = threading.local()
 def name_of(func: Any) -> str:
     """`index_put_` for `aten::index_put_`."""
     return str(func._schema.name).partition("::")[2]
+
+
+@cache
+def computes(func: Any) -> bool:
+    """Whether an operation runs a kernel: it writes memory, and does not only see it otherwise."""
+    returned = func._schema.returns
+    views = returned and all(each.alias_info is not None and not each.alias_info.is_write for each in returned)
+    return not views and name_of(func) not in IDLE
 
 
 def device_of(thing: object) -> Device | None:

@@ -285,3 +285,22 @@ def test_closing_the_generator_half_way_leaves_nothing_behind(smollm2: Any) -> N
     steps.close()
     assert count_hooks(smollm2.model) == 0
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("how", [{}, {"top_k": 7}, {"top_p": 0.8}])
+def test_a_sampled_text_is_that_of_multinomial_with_a_generator_of_each_row(how: dict[str, Any]) -> None:
+    model, tokenizer = tiny("llama"), tiny_tokenizer()
+    prompts = [[1, 9, 27, 17], [1, 12]]
+    decoding = Decoding(max_tokens=6, sample=True, temperature=1.3, rng=5, **how)
+    rows = finished(generate(model, tokenizer, prompts, decoding))
+    generators = [torch.Generator().manual_seed(5) for _ in prompts]
+    for step in range(6):
+        for prompt, row, rng in zip(prompts, rows, generators, strict=True):
+            scores = model(input_ids=torch.tensor([prompt + row.ids[:step]])).logits[0, -1].float() / 1.3
+            if "top_k" in how:
+                scores[scores < scores.topk(7).values[-1]] = -torch.inf
+            if "top_p" in how:
+                ordered = scores.sort()
+                cut = ordered.values.softmax(-1).cumsum(-1) <= 1 - 0.8
+                scores[ordered.indices[cut]] = -torch.inf
+            assert row.ids[step] == int(torch.multinomial(scores.softmax(-1), 1, generator=rng))
