@@ -2,9 +2,10 @@
 
     python -m benchmarks.curves [--json] [--quick] [--pairs N] [--keep FILE]
 
-For each task of `benchmarks.tasks`, method and granularity (neurons, heads, both), all units of the model are ranked on
-forty pairs and measured on forty others with other words: faithfulness from 0.1 % to all units, with the rest held at
-their means by position. CPR is the area under that curve, CMD its distance from 1 (`sessions.circuits.faithfulness`).
+For each task of `benchmarks.tasks`, method with its attention rule, and granularity (heads, neurons, both), all units of
+the model are ranked on forty pairs and measured on forty others with other words: faithfulness from 0.1 % to all units,
+with the rest held at their means by position. CPR is the area under that curve, CMD its distance from 1
+(`sessions.circuits.faithfulness`).
 With --quick, heads on one task and eight pairs of smollm2.
 
 The whole takes hours on a CPU. With --keep, each measured row is added to a file of JSON lines, and a run that is
@@ -39,6 +40,13 @@ from sessions.store import Store
 
 MODELS = ("smollm2", "gemma3-270m")
 GRAINS: dict[str, tuple[Kind, ...]] = {"heads": ("head",), "neurons": ("neuron",), "both": ("neuron", "head")}
+#: What ranks: methods with their attention rule.
+RANKINGS: dict[str, tuple[str, str]] = {
+    f"{name}, {attention} attention" if len(method.attentions) > 1 and method.by_setting else name: (name, attention)
+    for name, method in METHODS.items()
+    if method.estimates
+    for attention in (method.attentions if method.by_setting else (method.attention_by_default(),))
+}
 RANDOM = "random"
 #: Passes of methods that take several.
 STEPS = 5
@@ -61,10 +69,11 @@ def main() -> None:
         for name in MODELS[:1] if quick else MODELS:
             opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
             for task in ("agreement",) if quick else TASKS:
-                if (name, task, grain) not in {row[:3] for row in rows}:
-                    new = [(name, task, grain, *areas) for areas in measured(opened, task, grain, count)]
-                    rows += new
-                    keep(options.keep, new)
+                known = {row[3] for row in rows if row[:3] == (name, task, grain)}
+                missing = [ranked for ranked in (*RANKINGS, RANDOM) if ranked not in known]
+                new = [(name, task, grain, *found) for found in measured(opened, task, grain, count, missing)]
+                rows += new
+                keep(options.keep, new)
     about = surroundings("float32", "cpu") | {"pairs": f"{count} + {count}"}
     report("curves", figures(rows), about, [table(rows)], ["--quick"])
 
@@ -82,27 +91,29 @@ def keep(file: Path | None, rows: Sequence[Row]) -> None:
             lines.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def measured(opened: OpenModel, task: str, grain: str, count: int) -> Iterator[tuple[str, float, float]]:
-    """Each method and a random ranking, with their CPR and CMD on one task at one granularity."""
+def measured(
+    opened: OpenModel, task: str, grain: str, count: int, names: Sequence[str]
+) -> Iterator[tuple[str, float, float]]:
+    """Some rankings, with their CPR and CMD on one task at one granularity."""
+    if not names:
+        return
     found_on, others = (finished(resolve_targets(opened, pairs(task, split)[:count])) for split in ("discover", "test"))
     with TemporaryDirectory() as home:
         held = finished(means(opened, [case.ids for case in found_on], Path(home), aligned=True))
-    rankings = {
-        name: ranking(opened, found_on, name, GRAINS[grain], held)
-        for name, method in METHODS.items()
-        if method.estimates
-    }
-    rankings[RANDOM] = drawn(opened.anatomy, next(iter(rankings.values())), 0)
+    chosen = [name for name in names if name != RANDOM] or list(RANKINGS)[:1]
+    rankings = {name: ranking(opened, found_on, *RANKINGS[name], GRAINS[grain], held) for name in chosen}
+    if RANDOM in names:
+        rankings[RANDOM] = drawn(opened.anatomy, next(iter(rankings.values())), 0)
     for name, found in zip(rankings, curve_areas(opened, others, list(rankings.values()), held), strict=True):
-        yield name, found.cpr, found.cmd
+        if name in names:
+            yield name, found.cpr, found.cmd
 
 
 def ranking(
-    opened: OpenModel, cases: Sequence[Case], name: str, kinds: tuple[Kind, ...], held: Reference
+    opened: OpenModel, cases: Sequence[Case], method: str, attention: str, kinds: tuple[Kind, ...], held: Reference
 ) -> tuple[Unit, ...]:
     """All units of some kinds, by mean Σ|attribution| over the cases, against their means."""
-    attention = METHODS[name].attention_by_default()
-    how = AttributionOptions(name, attention, held, "mean", STEPS, kinds)
+    how = AttributionOptions(method, attention, held, "mean", STEPS, kinds)
     return finished(attribute_prompts(opened, cases, how)).ranking()
 
 
