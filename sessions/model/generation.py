@@ -18,17 +18,16 @@ A step waits for the device once, for the chosen tokens. Positions and texts are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
+from sessions.model import masks
 from sessions.model.homes import home_of
 from sessions.model.known_pass import KnownPass, knowing
 from sessions.model.positions import encoding_of
@@ -163,12 +162,11 @@ class _Reader:
             self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
         else:
             self._positions = self._positions[:, -1:] + 1
-        # Nothing is padded: no mask is needed. The first pass has one, which says so to transformers.
-        plain = self._cache is not None and not any(self._padding)
-        with knowing(self._known()), self._lengths(length), _padded_masks() if any(self._padding) else nullcontext():
+        masked = any(self._padding)
+        with knowing(self._known()), self._lengths(length), masks.padded() if masked else masks.unpadded():
             out = self._model(
                 input_ids=self._ids,
-                attention_mask=None if plain else self._mask,
+                attention_mask=self._mask if masked else None,
                 position_ids=self._positions,
                 past_key_values=self._cache,
                 use_cache=True,
@@ -199,20 +197,6 @@ class _Reader:
         if self._encoding is None:
             return nullcontext()
         return self._encoding.as_long_as([length - padding for padding in self._padding])
-
-
-@contextmanager
-def _padded_masks() -> Iterator[None]:
-    """Inside the block transformers masks the padding, and does not ask the device whether there is any."""
-    ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] = _mask_of_padded
-    try:
-        yield
-    finally:
-        del ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
-
-
-def _mask_of_padded(*args: Any, **kwargs: Any) -> Tensor | None:
-    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

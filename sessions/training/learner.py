@@ -179,9 +179,9 @@ class Learner:
         """
         self.scale = state.scale or self.scale
         while True:
-            losses = self._backward(lessons, state.absorbing)
+            losses, finite = self._backward(lessons, state.absorbing)
             sound = all(math.isfinite(loss.weighted) for loss in losses)
-            if sound and _finite(self._gradients(), state.absorbing):
+            if sound and finite:
                 break
             smaller = self.scale.after_overflow() if sound else None
             self._forget(state.absorbing)
@@ -189,25 +189,30 @@ class Learner:
                 return None
             self.scale = smaller
         if self.scale.value != 1:
-            for gradient in self._gradients():
-                gradient /= self.scale.value
+            torch._foreach_div_(self._gradients(), self.scale.value)
         state.absorbing.step(self.scale.value)
         self.scale = state.scale = self.scale.after_step()
         return losses
 
-    def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> list[Losses]:
-        """Compute the losses; leave the gradient of their mean, times the scale, in the weights."""
+    def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> tuple[list[Losses], bool]:
+        """Compute the losses; leave the gradient of their mean, times the scale, in the weights.
 
-        def work() -> list[Losses]:
+        Returns the losses, and whether all gradients are finite: the host waits for both at once.
+        """
+
+        def work() -> tuple[list[Losses], bool]:
             self._forget(absorbing)
-            losses = []
+            losses: list[Tensor] = []
             for lesson in lessons:
                 with torch.inference_mode(False), torch.enable_grad():
                     both = losses_of(self.opened, lesson)
                     loss = both[0] / len(lessons)
                     (loss if self.scale.value == 1 else loss * self.scale.value).backward()
-                losses.append(Losses(*both.detach().tolist()))
-            return losses
+                losses.append(both.detach())
+            home = losses[0].device
+            checks = [check.to(home, non_blocking=True) for check in _finite(self._gradients(), absorbing)]
+            *numbers, finite = torch.cat([*losses, torch.stack(checks).all()[None].float()]).tolist()
+            return [Losses(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)], bool(finite)
 
         return self.kernels.computed(work)
 
@@ -249,7 +254,7 @@ class Learner:
         for name, (first, second) in state.moments.items():
             weight = self.weights[name]
             optimizer.state[weight] = {
-                "step": torch.tensor(float(state.step)),
+                "step": torch.tensor(float(state.step), device=weight.device if optimizer.defaults["fused"] else None),
                 "exp_avg": first.to(weight.device),
                 "exp_avg_sq": second.to(weight.device),
             }
@@ -273,9 +278,13 @@ def _low_rank(opened: OpenModel, plan: TrainingPlan) -> peft.LoraConfig:
     )
 
 
-def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> bool:
-    """Whether the gradients of weights and neurons are finite; reads one number from each device."""
+def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> list[Tensor]:
+    """Whether the gradients of weights and neurons are finite: one tensor for each device, in one group of kernels."""
     by_device: dict[torch.device, list[Tensor]] = {}
     for gradient in (*gradients, *absorbing.pending.values()):
-        by_device.setdefault(gradient.device, []).append(gradient.isfinite().all())
-    return all(bool(torch.stack(checks).all()) for checks in by_device.values())
+        by_device.setdefault(gradient.device, []).append(gradient)
+    # The largest number of a tensor is infinite or NaN if one of its numbers is; no sum overflows here.
+    return [
+        torch.stack(torch._foreach_norm(tensors, math.inf, torch.float32)).isfinite().all()
+        for tensors in by_device.values()
+    ]

@@ -134,7 +134,11 @@ def _steps(
 ) -> Steps[str]:
     """Run the remaining steps; return why training stopped early, or ""."""
     order, total = _order(len(lessons), plan), plan.steps(len(lessons))
-    optimizer = torch.optim.AdamW(learner.weights.values(), lr=plan.rate, weight_decay=plan.decay)
+    weights = list(learner.weights.values())
+    # One kernel a step where a device has it. The CPU keeps the kernels, and so the bits, of earlier rounds.
+    devices = {weight.device for weight in weights}
+    fused = (len(devices) == 1 and devices.pop().type == "cuda") or None
+    optimizer = torch.optim.AdamW(weights, lr=plan.rate, weight_decay=plan.decay, fused=fused)
     learner.take(state, optimizer)
     if not state.initial:
         before = yield from learner.losses(lessons, "losses before")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sessions.model.masks import unpadded
 from sessions.model.opening import OpenModel
 from sessions.training.samples import Lesson
 
@@ -34,7 +35,8 @@ def losses_of(opened: OpenModel, lesson: Lesson) -> Tensor:
     """The weighted and the plain loss of a sample in the model's current state, `[2]`; the first has a gradient."""
     ids = torch.tensor([lesson.ids], device=opened.device)
     before = slice(lesson.start - 1, len(lesson.ids) - 1)
-    logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
+    with unpadded():
+        logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
     losses = functional.cross_entropy(logits, ids[0, lesson.start :].to(logits.device), reduction="none")
     weights = torch.tensor(lesson.weights, device=losses.device)
     return torch.stack([(losses * weights).sum() / weights.sum(), losses.detach().mean()])

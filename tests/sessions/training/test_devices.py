@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.samples import Lesson, Sample, lessons_of
 from sessions.training.scaling import FIRST, LARGEST, STEADY, Scale
+from tests.accelerator import placements
 from tests.families import tiny, tiny_tokenizer
 
 SAMPLES = (Sample(prompt="abc", reply="fed"), Sample(prompt="hij klm", reply="nop"))
@@ -156,3 +159,29 @@ def test_a_round_adapts_the_projections_that_it_names_in_every_family_and_no_par
     adapted = {name.removeprefix("base_model.model.").rpartition(".lora_")[0] for name in round_.adapter}
     assert adapted == wanted == set(round_.config["target_modules"])
     assert "target_parameters" not in round_.config
+
+
+@pytest.mark.parametrize("placement", [placements.ONE, placements.TWO], ids=["one device", "two devices"])
+def test_a_step_waits_for_the_device_once_however_many_weights_and_samples(
+    placement: placements.Placement, tmp_path: Path
+) -> None:
+    tiny("llama", num_hidden_layers=4).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    waits: list[Counter[tuple[str, str]]] = []
+    with placements.machine(placement) as meter:
+        assert meter is not None
+        found = placements.opened(tmp_path, placement)
+        for epochs in (1, 4):
+            meter.clear()
+            steps = trained(found, epochs=epochs, batch=2).curve
+            waits.append(Counter(meter.waits))
+    more = waits[1] - waits[0]
+    assert len(steps) == 4 and more.total() <= 3, more
+
+
+def test_a_gradient_that_is_no_number_is_seen_in_any_place() -> None:
+    for value in (math.inf, -math.inf, math.nan):
+        gradients = [torch.full((3, 5), 3e38), torch.zeros(4)]
+        assert all(learner._finite(gradients, Absorbing()))
+        gradients[1][2] = value
+        assert not any(learner._finite(gradients, Absorbing()))
