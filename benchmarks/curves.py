@@ -3,8 +3,8 @@
     python -m benchmarks.curves [--json] [--quick] [--pairs N] [--keep FILE]
 
 For each task of `benchmarks.tasks`, method with its attention rule, and granularity (heads, neurons, both), all units
-of the model are ranked on forty pairs and measured on forty others with other words: faithfulness from 0.1 % to all units,
-with the rest held at their means by position. CPR is the area under that curve, CMD its distance from 1
+of the model are ranked on forty pairs and measured on forty others with other words: faithfulness from 0.1 % to all
+units, with the rest held at their means by position. CPR is the area under that curve, CMD its distance from 1
 (`sessions.circuits.faithfulness`).
 With --quick, heads on one task and eight pairs of smollm2.
 
