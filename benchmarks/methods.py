@@ -31,11 +31,13 @@ from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits import discovery, multi_prompt
+from sessions.circuits.ablation_runs import NONE, WHOLE, AblationRun
+from sessions.circuits.aggregation import Aggregated
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.attributing import attribute
 from sessions.circuits.attribution import Attribution, Reference, place_of
 from sessions.circuits.cases import Case, resolve_targets
-from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, FaithfulnessCurve, curve, drawn, targets
+from sessions.circuits.faithfulness import FaithfulnessCurve, curve, drawn, targets
 from sessions.circuits.recording import means
 from sessions.circuits.rules import Attention
 from sessions.circuits.verification import verify
@@ -155,7 +157,7 @@ def circuits(opened: OpenModel, task: Task) -> dict[str, FaithfulnessCurve]:
     }
 
 
-def attributed(opened: OpenModel, task: Task, way: Way) -> multi_prompt.Aggregated:
+def attributed(opened: OpenModel, task: Task, way: Way) -> Aggregated:
     """Attributions of the neurons, aggregated over the task's prompts."""
     method, attention, word = way
     how = discovery.AttributionOptions(method, attention, task.reference(word), steps=STEPS)

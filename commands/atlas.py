@@ -10,6 +10,7 @@ from msgspec import structs
 from commands.choices import BY
 from commands.corpus import OfCorpus
 from commands.fields import Batch
+from commands.machines import WORKERS_ON, Machines
 from commands.names import SavedName
 from commands.ranges import Layers, LayersOrAll
 from commands.request import Arg, Flag, Opt, Request
@@ -59,6 +60,9 @@ class BuildAtlas(Request, frozen=True):
     batch: Batch = None
     memory: Annotated[int | None, Opt(Whole(), "MiB of memory to use beside the model (default: 1024)")] = None
     force: Annotated[bool, Flag("replace an atlas of that name, and start over")] = False
+    machines: Machines = Machines()
+
+    rules = (WORKERS_ON,)
 
     def run(self, session: Session) -> Steps[AtlasBuilt]:
         session.opened()
@@ -68,6 +72,7 @@ class BuildAtlas(Request, frozen=True):
             return (yield from self._built(session, path))
 
     def _built(self, session: Session, path: Path) -> Steps[AtlasBuilt]:
+        engine = yield from self.machines.cluster(session)
         return (
             yield from atlas_built(
                 session,
@@ -80,7 +85,8 @@ class BuildAtlas(Request, frozen=True):
                 memory=self.memory,
                 force=self.force,
                 name=self.name,
-                line=structs.replace(self, force=False).line(),
+                line=structs.replace(self, force=False, machines=Machines()).line(),
+                engine=engine,
             )
         )
 

@@ -18,9 +18,9 @@ from sessions.references import compared_with, is_prompt, kind, named, prompts_w
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from sessions.circuits.aggregation import Aggregation
     from sessions.circuits.cases import Case
     from sessions.circuits.discovery import AttributionOptions
-    from sessions.circuits.multi_prompt import Aggregation
     from sessions.circuits.pruning import CircuitSize
 
 #: The methods that --steps is for.
@@ -114,7 +114,7 @@ class ManyPrompts(Options, frozen=True):
         Raises:
             UsageError: the choice is by what is not aggregated.
         """
-        from sessions.circuits.multi_prompt import Aggregation
+        from sessions.circuits.aggregation import Aggregation
 
         if self.aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
             raise UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from commands.attributing import ManyPrompts, MethodOptions
 from commands.choices import UNITS
 from commands.fields import Batch
+from commands.machines import WORKERS_ON, Machines
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sessions.circuits.cases import Case
     from sessions.circuits.discovery import AttributionOptions, Discovery, DiscoveryQuestion, Scope
     from sessions.circuits.pruning import CircuitSize
+    from sessions.model.pieces import Engine
 
 FAMILY = "Circuits"
 
@@ -181,8 +183,13 @@ class Discover(Request, frozen=True):
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
+    machines: Machines = Machines()
 
     rules = (
+        WORKERS_ON,
+        Needs(
+            ("on",), "prompts", "{some} is for many prompts", "for example: discover --prompts keys.jsonl {some} ray"
+        ),
         Excludes(
             "prompts",
             ("target", "vs", "target_only", "sequence"),
@@ -201,10 +208,14 @@ class Discover(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[Discovered]:
         look = self._on_one if self.many.prompts is None else self._on_many
-        discovery, way, cases, notes = yield from look(session)
+        session.opened()
+        engine = yield from self.machines.cluster(session)
+        discovery, way, cases, notes = yield from look(session, engine)
         circuit, agreement = discovery.circuit, None
         if not self.no_verify and METHODS[self.how.method].estimates:
-            verified, _ = yield from measured(session, circuit, circuit.neurons, way.reference, self.batch, cases)
+            verified, _ = yield from measured(
+                session, circuit, circuit.neurons, way.reference, self.batch, cases, engine
+            )
             effects = {neuron.place: neuron.effect for neuron in verified}
             circuit, agreement = circuit.with_effects(effects, way.compared), agreed(verified)
         patterns = None if self.no_verify or cases else hidden_by_frozen(session, circuit, way.reference)
@@ -218,7 +229,7 @@ class Discover(Request, frozen=True):
         )
 
     def _on_many(
-        self, session: Session
+        self, session: Session, engine: Engine | None
     ) -> Steps[tuple[Discovery, AttributionOptions, tuple[Case, ...], tuple[str, ...]]]:
         from sessions.circuits import multi_prompt
         from sessions.model.rows import LARGEST_BATCH
@@ -239,11 +250,12 @@ class Discover(Request, frozen=True):
             gathering=gathering,
             batch=self.batch or LARGEST_BATCH,
             cancel=session.cancel,
+            engine=engine,
         )
         return discovery, way, cases, (*notes, *left_out, *remarks)
 
     def _on_one(
-        self, session: Session
+        self, session: Session, engine: Engine | None
     ) -> Steps[tuple[Discovery, AttributionOptions, tuple[Case, ...], tuple[str, ...]]]:
         from sessions.circuits.discovery import discovering
 

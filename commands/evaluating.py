@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from commands.corpus import CorpusWord
 from commands.fields import MaxTokens
+from commands.machines import WORKERS_ON, Machines
 from commands.names import FileName, OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
@@ -112,6 +113,9 @@ class Evaluate(Request, frozen=True):
         Path | None, Opt(OutputFile(".jsonl"), "the file for the texts (default: one in the home folder)")
     ] = None
     force: Annotated[bool, Flag("replace that file")] = False
+    machines: Machines = Machines()
+
+    rules = (WORKERS_ON,)
 
     def run(self, session: Session) -> Steps[Evaluated]:
         from sessions.evaluation.arms import arms_of, usual
@@ -133,7 +137,8 @@ class Evaluate(Request, frozen=True):
         )
         done: list[TaskReply] = []
         try:
-            steps = run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
+            engine = yield from self.machines.engine(session)
+            steps = run(session.opened(), plan, arms, done.extend, engine=engine)
             scores, replies = yield from with_partials(steps, lambda: evaluated_so_far(plan, done))
         except Cancelled as cancelled:
             if self.keep is not None and done:

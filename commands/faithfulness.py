@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from commands.choices import HELD, ORDER
+from commands.machines import WORKERS_ON, Machines
 from commands.names import FileName, TextsOrMeans
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
@@ -76,10 +77,16 @@ class MeasureFaithfulness(Request, frozen=True):
         None
     )
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
+    machines: Machines = Machines()
 
-    rules = (Excludes("curve", ("sizes", "order"), "{one} has sizes and an order of its own"),)
+    rules = (
+        WORKERS_ON,
+        Excludes("curve", ("sizes", "order"), "{one} has sizes and an order of its own"),
+    )
 
     def run(self, session: Session) -> Steps[Faithfulness]:
+        session.found()
+        engine = yield from self.machines.engine(session)
         return (
             yield from faithfulness_of(
                 session,
@@ -94,5 +101,6 @@ class MeasureFaithfulness(Request, frozen=True):
                 seed=self.seed,
                 batch=self.batch,
                 force=self.force,
+                engine=engine,
             )
         )

@@ -10,6 +10,7 @@ from msgspec import structs
 from commands.fields import MaxTokens
 from commands.interventions import FAMILY
 from commands.limits import Limits
+from commands.machines import WORKERS_ON, Machines
 from commands.names import FileName, Name, OutputFile
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
@@ -109,8 +110,10 @@ class RunSweep(Request, frozen=True):
     chart: Annotated[Path | None, Opt(OutputFile(".svg"), "write the chart to this file, .svg or .png")] = None
     force: Annotated[bool, Flag("replace the chart's file, and move another sweep of that name to the trash")] = False
     limits: Limits = Limits()
+    machines: Machines = Machines()
 
     rules = (
+        WORKERS_ON,
         Excludes("resume", ("words",), f"a selection {_KNOWS}", _RESUMED),
         Excludes(
             "resume",
@@ -142,18 +145,21 @@ class RunSweep(Request, frozen=True):
     def run(self, session: Session) -> Steps[Swept | SweptGrid]:
         check_chart(self.chart, self.force)
         if self.resume is not None:
-            return (yield from resumed_sweep(session, self.resume, self.chart, self.force))
+            engine = yield from self.machines.engine(session)
+            return (yield from resumed_sweep(session, self.resume, self.chart, self.force, engine))
         adapters: dict[AdapterShare, Adapter] = {}
         if self.adapter:
             chosen, multipliers, adapters = weighed_adapters(session, self.words, self.adapter, self.against)
             plan, notes = yield from self._weighing(session, chosen, multipliers)
         else:
             plan, notes = yield from self._planned(session)
+        engine = yield from self.machines.engine(session)
         if self.save is None:
-            return (yield from run_sweep(session, plan, None, notes, self.chart, self.force, adapters))
-        line = structs.replace(self, chart=None, force=False).line()
+            return (yield from run_sweep(session, plan, None, notes, self.chart, self.force, adapters, engine))
+        line = structs.replace(self, chart=None, force=False, machines=Machines()).line()
         with kept_sweep(session, self.save, plan, line, self.force) as (folder, moved):
-            return (yield from run_sweep(session, plan, folder, [*notes, *moved], self.chart, self.force, adapters))
+            notes = [*notes, *moved]
+            return (yield from run_sweep(session, plan, folder, notes, self.chart, self.force, adapters, engine))
 
     def _planned(self, session: Session) -> Steps[tuple[SweepPlan, list[str]]]:
         """The plan that a line makes, and remarks on it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,7 @@ class Session:
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self.permits = Permits()  # of the line that runs
         self.trusting = False  # whether command files may open models that come with their own code
+        self.with_model = ExitStack()  # what ends when the model is closed or exchanged: workers on other machines
         self._encoded: Encoded | None = None
         self._suppressions = SuppressionStack()
         self._autoencoders = AutoencoderCache()
@@ -161,9 +162,10 @@ class Session:
         elif self.model is not opened:
             left, self.ledger = self.ledger, self.ledger.moved(opened) if same else Ledger(opened)
             left.close()
+        if self.model is not opened:
+            self.with_model.close()
         self.model, self.opening = opened, opening
-        self._encoded = None
-        self.last_output = LastOutput()
+        self._encoded, self.last_output = None, LastOutput()
         if self.circuit is not None and not (
             same_model(self.circuit.fingerprint, opened.info.fingerprint) and fits(self.circuit, opened.anatomy)
         ):
@@ -327,10 +329,8 @@ class Session:
         return self.store.save(key.kind, key.name, body, **about, force=force)
 
     def suppressing(self) -> AbstractContextManager[Suppression | None]:
-        """Inside the block the suppressed neurons are at zero in every pass. Yields None where there are none.
-
-        Nested blocks do not accumulate; the innermost applies.
-        """
+        """Inside the block the suppressed neurons are at zero in every pass. Yields None where there are none. Nested
+        blocks do not accumulate; the innermost applies."""
         return self._suppressions.held(None if self.model is None else self.model.anatomy, self.suppressed)
 
     def unsuppressed(self) -> AbstractContextManager[None]:
@@ -394,7 +394,7 @@ class Session:
         """Close the model and give it its own weights back."""
         if self.ledger is not None:
             self.ledger.close()
-        self.ledger = None
-        self.model = self.opening = None
+        self.with_model.close()
+        self.ledger = self.model = self.opening = None
         self._autoencoders.clear()
         self.last_output = LastOutput()

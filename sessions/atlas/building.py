@@ -3,7 +3,8 @@
 Documents are read in chunks of `CHUNK`. Those of a chunk run in batches of similar length, padded as by `model.rows`,
 and the activations at each counted position are folded into the statistics during the pass (`folding`). Special tokens,
 such as BOS, are read by the model and not counted. Between chunks the state of the build can be saved (`unfinished`). A
-build that continues from there computes the same batches, and so the same bits.
+build that continues from there computes the same batches, and so the same bits. A chunk is a piece (`model.pieces`):
+others can fold chunks from nothing, and their statistics are merged in the order of the documents, to the same bits.
 
 Memory is needed for the statistics, whose size is known before anything runs, for the documents with maxima, and for a
 batch. `plan` makes batches smaller to fit, and refuses what does not fit. The model's own pass is not counted.
@@ -11,8 +12,8 @@ batch. `plan` makes batches smaller to fit, and refuses what does not fit. The m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -20,21 +21,20 @@ from time import monotonic
 import numpy as np
 import torch
 from msgspec import Struct
-from torch import Tensor
 
-from sessions.atlas.atlas import Array, Atlas, AtlasAbout, AtlasLayer, Documents
-from sessions.atlas.folding import Running, bytes_of, working_bytes
+from sessions.atlas.atlas import Array, Atlas, AtlasAbout, Documents
+from sessions.atlas.folding import bytes_of, working_bytes
+from sessions.atlas.site_folding import Batch, begun, by_layer, folding_into, sites_of
 from sessions.cancel import Cancel
-from sessions.errors import UsageError
+from sessions.errors import UsageError, WorkbenchError
 from sessions.events import Progress, Steps
 from sessions.files.disk import LARGEST
 from sessions.model.finite import not_finite
-from sessions.model.homes import home_of
-from sessions.model.hooks import Routing, on_neurons, only_to, watched
+from sessions.model.hooks import only_to, watched
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Anatomy
+from sessions.model.pieces import Computing, Engine, WorkingModel
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
-from sessions.model.sites import DenseSite, ExpertSite, Site
+from sessions.model.sites import ExpertSite
 from sessions.model.texts import special_ids
 from sessions.model.tokens import plain_ids, token_text
 from sessions.texts.corpus import Corpus, Survey
@@ -152,6 +152,14 @@ def _kept(documents: int, neurons: int, k: int) -> int:
     return min(documents, max(4 * neurons * k, 8 * CHUNK))
 
 
+class AtlasChunk(Struct, frozen=True):
+    """Documents of a corpus as ids, after `first` documents with `seen` counted positions."""
+
+    first: int
+    seen: int
+    ids: tuple[tuple[int, ...], ...]
+
+
 class Building:
     """An atlas while it is built: the statistics of each site of the layers, and how far it is."""
 
@@ -163,29 +171,57 @@ class Building:
         self._special = special_ids(opened.tokenizer)
         self._limit = 8 * CHUNK
 
+    def read(self, texts: Sequence[str], first: int, seen: int) -> AtlasChunk:
+        """The next documents of the corpus as ids, after `first` documents and `seen` counted positions."""
+        ids = tuple(tuple(document_ids(self.opened, text, self.plan.length)) for text in texts)
+        return AtlasChunk(first, seen, ids)
+
+    def counted(self, chunk: AtlasChunk) -> list[list[int]]:
+        """The positions of each document that count: all but those of special tokens."""
+        return [[at for at, token in enumerate(ids) if token not in self._special] for ids in chunk.ids]
+
     def fold(self, texts: Sequence[str], cancel: Cancel | None = None) -> Iterator[int]:
         """Fold in the next documents of the corpus; yields the number of documents read after each batch.
 
         Raises:
             ModelError: an activation is not finite; the message names the layer.
         """
-        first = self.progress.documents
-        ids = [document_ids(self.opened, text, self.plan.length) for text in texts]
-        counted = [[at for at, token in enumerate(document) if token not in self._special] for document in ids]
+        return self.fold_chunk(self.read(texts, self.progress.documents, self.progress.tokens), cancel)
+
+    def fold_chunk(self, chunk: AtlasChunk, cancel: Cancel | None = None) -> Iterator[int]:
+        """Fold in a chunk, as `fold` does."""
+        counted, ids = self.counted(chunk), chunk.ids
         saying = [number for number, positions in enumerate(counted) if positions]
-        done = len(texts) - len(saying)
+        before, tokens = [running.set_apart() for running in self.running], self.progress.tokens
+        done = len(ids) - len(saying)
         for part in batches([len(ids[number]) for number in saying], self.plan.batch):
             rows = [saying[number] for number in part]
-            self._run([ids[row] for row in rows], [counted[row] for row in rows], [first + row for row in rows], cancel)
+            numbers = [chunk.first + row for row in rows]
+            self._run([ids[row] for row in rows], [counted[row] for row in rows], numbers, tokens, cancel)
+            tokens += sum(len(counted[row]) for row in rows)
             done += len(rows)
-            yield first + done
+            yield chunk.first + done
+        for running, sums in zip(self.running, before, strict=True):
+            running.add(sums)
         for (layer, _), running in zip(self.sites, self.running, strict=True):
             if not running.finite:
-                names = [f"document {first + row + 1}" for row in saying]
+                names = [f"document {chunk.first + row + 1}" for row in saying]
                 raise not_finite(self.opened, [ids[row] for row in saying], f"an activation of layer {layer}", names)
-        self.progress.kept.update({first + row: np.asarray(ids[row], dtype=np.int32) for row in saying})
-        self.progress.documents += len(texts)
-        self.progress.empty += len(texts) - len(saying)
+        self._advance(chunk)
+
+    def merge(self, chunk: AtlasChunk, statistics: Sequence[Mapping[str, Array]]) -> None:
+        """Take in the next chunk, which was folded elsewhere."""
+        for running, part in zip(self.running, statistics, strict=True):
+            running.merge(part)
+        self._advance(chunk)
+
+    def _advance(self, chunk: AtlasChunk) -> None:
+        counted = self.counted(chunk)
+        kept = {chunk.first + row: np.asarray(chunk.ids[row], dtype=np.int32) for row, at in enumerate(counted) if at}
+        self.progress.kept.update(kept)
+        self.progress.documents += len(counted)
+        self.progress.empty += len(counted) - len(kept)
+        self.progress.tokens += sum(map(len, counted))
         if len(self.progress.kept) > self._limit:
             self.prune()
 
@@ -195,12 +231,13 @@ class Building:
         ids: Sequence[Sequence[int]],
         counted: Sequence[Sequence[int]],
         numbers: Sequence[int],
+        seen: int,
         cancel: Cancel | None,
     ) -> None:
-        """One batch: ids of each row, the positions that count, and the documents' numbers."""
+        """One batch: ids of each row, the positions that count, the documents' numbers, and the count so far."""
         anatomy = self.opened.anatomy
         begins = [number * self.plan.length for number in numbers]
-        batch = Batch.of(counted, max(map(len, ids)), begins, self.progress.tokens)
+        batch = Batch.of(counted, max(map(len, ids)), begins, seen)
         with ExitStack() as stack:
             read = stack.enter_context(padded_rows(self.opened, ids))
             stack.enter_context(watched(anatomy, cancel))
@@ -208,7 +245,6 @@ class Building:
             for (_, site), running in zip(self.sites, self.running, strict=True):
                 stack.enter_context(folding_into(site, running, batch))
             anatomy.decoder(input_ids=read, use_cache=False)
-        self.progress.tokens += len(batch.rows)
 
     def prune(self) -> None:
         """Drop the documents without a maximum."""
@@ -261,79 +297,24 @@ def document_ids(opened: OpenModel, text: str, length: int) -> list[int]:
     return plain_ids(opened.tokenizer, text[: length * _CHARACTERS])[:length]
 
 
-def sites_of(anatomy: Anatomy, layers: Sequence[int]) -> list[tuple[int, Site]]:
-    """The sites of some layers, each with its layer."""
-    return [(layer, site) for layer in layers for site in anatomy.layers[layer].sites]
-
-
-def begun(site: Site, k: int) -> Running:
-    """Empty statistics of a site's neurons, on the device that computes these."""
-    gated = site.gated if isinstance(site, DenseSite) else True
-    return Running.empty(site.width, k, gated, home_of(site.module))
-
-
-def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[int, AtlasLayer]:
-    """The finished statistics of the sites, joined by layer.
-
-    The running statistics are removed from the list one by one, so that the memory bound holds.
-    """
-    parts: dict[int, list[AtlasLayer]] = {}
-    for layer, _ in sites:
-        parts.setdefault(layer, []).append(running.pop(0).finished())
-    return {layer: part[0] if len(part) == 1 else _joined(part) for layer, part in parts.items()}
-
-
-def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:
-    names = AtlasLayer.__dataclass_fields__
-    return AtlasLayer(**{name: np.concatenate([getattr(part, name) for part in parts], -1) for name in names})
-
-
 @dataclass(frozen=True)
-class Batch:
-    """Which rows of a flattened batch of `size` positions are counted, their places, and the count so far."""
+class AtlasJob:
+    """A build as pieces."""
 
-    rows: Tensor
-    places: Tensor
-    size: int
-    seen: int
+    plan: AtlasPlan
 
-    @classmethod
-    def of(cls, counted: Sequence[Sequence[int]], longest: int, firsts: Sequence[int], seen: int = 0) -> Batch:
-        """The positions of each row that are counted; `firsts` are the places of their positions 0."""
-        rows = torch.tensor([row * longest + at for row, positions in enumerate(counted) for at in positions])
-        places = torch.tensor(
-            [first + at for first, positions in zip(firsts, counted, strict=True) for at in positions]
-        )
-        return cls(rows, places, len(counted) * longest, seen)
+    def size(self, piece: AtlasChunk) -> float:
+        return len(piece.ids)
 
+    def state(self, piece: AtlasChunk) -> None:
+        return None
 
-def folding_into(site: Site, running: Running, batch: Batch) -> AbstractContextManager[None]:
-    """Inside the block a pass over the batch is folded into the statistics of a site."""
-
-    def record(values: Tensor, routing: Routing | None) -> Tensor:
-        if not len(batch.rows):
-            return values
-        if routing is None:
-            flat = values.reshape(-1, values.shape[-1])
-            rows, places = batch.rows.to(values.device), batch.places.to(values.device)
-            running.fold(flat if len(rows) == batch.size else flat.index_select(0, rows), places, seen=batch.seen)
-        else:
-            assert isinstance(site, ExpertSite)
-            _fold_experts(site, running, values, routing, batch)
-        return values
-
-    return on_neurons(site, record)
-
-
-def _fold_experts(site: ExpertSite, running: Running, values: Tensor, routing: Routing, batch: Batch) -> None:
-    """Each expert's neurons, at the positions that were sent to it alone."""
-    place = torch.full((batch.size,), -1, device=values.device)
-    place[batch.rows.to(values.device)] = batch.places.to(values.device)
-    place = place.repeat_interleave(routing.per_token)
-    for expert in routing.experts.unique().tolist():
-        rows = ((routing.experts == expert) & (place >= 0)).nonzero()[:, 0]
-        columns = slice(expert * site.d_expert, (expert + 1) * site.d_expert)
-        running.fold(values[rows], place[rows], columns)
+    def compute(self, model: WorkingModel, piece: AtlasChunk) -> Computing[list[dict[str, Array]]]:
+        part = Building(model.opened, self.plan)
+        part.progress.documents, part.progress.tokens = piece.first, piece.seen
+        for done in part.fold_chunk(piece, model.cancel):
+            yield done - piece.first
+        return [running.state() for running in part.running]
 
 
 def build(
@@ -343,11 +324,13 @@ def build(
     *,
     seconds: float = SECONDS,
     cancel: Cancel | None = None,
+    engine: Engine | None = None,
 ) -> Steps[Atlas]:
     """Read the rest of the corpus and make the atlas.
 
     Args:
         keep: saves the state of the build; called between chunks, at most once in `seconds`.
+        engine: folds the chunks elsewhere; by default they are folded here, without a copy of the statistics.
 
     Raises:
         ArtifactError: a file of the corpus is gone or has changed, or `keep` cannot write.
@@ -355,19 +338,49 @@ def build(
         UsageError: the corpus has no token to count.
         Cancelled: `cancel` was requested; all hooks are removed.
     """
-    total = building.plan.survey.documents
-    yield Progress("atlas", building.progress.documents, total, "documents")
+    progress, total = building.progress, building.plan.survey.documents
+    before, written = progress.documents, monotonic()
+    yield Progress("atlas", before, total, "documents")
     texts = corpus.documents()
-    for _ in islice(texts, building.progress.documents):  # they were folded in before
+    for _ in islice(texts, before):  # they were folded in before
         if cancel is not None:
             cancel.look()
-    written = monotonic()
-    while chunk := list(islice(texts, CHUNK)):
-        for done in building.fold(chunk, cancel):
-            yield Progress("atlas", done, total, "documents")
-        if keep is not None and building.progress.documents < total and monotonic() - written >= seconds:
+
+    def checkpoint() -> None:
+        nonlocal written
+        if keep is not None and progress.documents < total and monotonic() - written >= seconds:
             building.prune()
             keep()
             written = monotonic()
+
+    def chunks() -> Iterator[AtlasChunk]:
+        first, seen = progress.documents, progress.tokens
+        while texts_ := list(islice(texts, CHUNK)):
+            chunk = building.read(texts_, first, seen)
+            yield chunk
+            first, seen = first + len(chunk.ids), seen + sum(map(len, building.counted(chunk)))
+
+    def take(chunk: AtlasChunk, statistics: list[dict[str, Array]]) -> None:
+        building.merge(chunk, statistics)
+        checkpoint()
+
+    if engine is None:
+        for chunk in chunks():
+            for done in building.fold_chunk(chunk, cancel):
+                yield Progress("atlas", done, total, "documents")
+            checkpoint()
+    else:
+        try:
+            yield from engine(
+                AtlasJob(building.plan),
+                chunks(),
+                take,
+                lambda done, _: Progress("atlas", before + done, total, "documents"),
+            )
+        except WorkbenchError:  # such as of a cluster that is gone
+            if keep is not None and progress.documents > before:
+                building.prune()
+                keep()
+            raise
     corpus.check(building.plan.survey)
     return building.finished()

@@ -3,9 +3,10 @@
 *Extremes.* The k highest and k lowest values of each neuron, with their places, exactly. Of a batch only those values
 are sorted that exceed the k-th so far: after n positions about k in n do. At first, when that is no bar yet, the k-th
 largest of the maxima of blocks of `BLOCK` rows is one: k values reach it, and hardly more.
+Of equal values the first that was folded is kept.
 *Moments.* Count, mean, standard deviation (of the positions counted, not an estimate of more) and mean |activation| are
-exact but for rounding: a batch is summed in float32, batches are added in float64. A standard deviation below a
-thousandth of the mean is rounding.
+exact but for rounding: a batch is summed in float32, batches are added in float64, those of a chunk first. A standard
+deviation below a thousandth of the mean is rounding.
 *Quantiles.* A histogram of fixed bins, signed, four an octave of |activation| from 2^-12 to 2^10, even within an
 octave (read off the bits of the number; bins that grow with the value are those of DDSketch, Masson et al. 2019). A
 quantile is interpolated inside its bin and so off by less than the bin: a quarter of its value, 2^-12 near zero; beyond
@@ -131,10 +132,13 @@ class Running:
         new, rows = newcomers(values, kept[-1], len(best))
         if not len(new):
             return
-        all_values = torch.cat([kept, new])
-        all_places = torch.cat([best_at[:, columns], places[rows]])
-        best[:, columns], order = all_values.topk(len(best), dim=0)
-        best_at[:, columns] = all_places.gather(0, order)
+        self._put(best, best_at, torch.cat([kept, new]), torch.cat([best_at[:, columns], places[rows]]), columns)
+
+    def _put(self, best: Tensor, best_at: Tensor, values: Tensor, places: Tensor, columns: slice = slice(None)) -> None:
+        """Keep the k largest of these values, in place; there is no place where there is no value."""
+        kept, order = first_largest(values, len(best))
+        best[:, columns] = kept
+        best_at[:, columns] = torch.where(kept == -torch.inf, -1, places.gather(0, order))
 
     def _count(self, values: Tensor, weight: int, columns: slice) -> None:
         """Add values to the histogram, each as so many."""
@@ -146,6 +150,26 @@ class Running:
         counts = torch.zeros(BINS * width, dtype=torch.int32, device=values.device)
         ones = torch.full((flat.numel(),), weight, dtype=torch.int32, device=values.device)
         into += counts.scatter_add_(0, flat.long().view(-1), ones).view(BINS, width)
+
+    def set_apart(self) -> tuple[Tensor, ...]:
+        """The sums so far, which begin anew at zero; `add` brings them back."""
+        sums = self.total, self.squares, self.sizes
+        self.total, self.squares, self.sizes = map(torch.zeros_like, sums)
+        return sums
+
+    def add(self, before: tuple[Tensor, ...]) -> None:
+        """Add what was folded since `set_apart` to the sums before: as `merge` adds them, to the same bits."""
+        now = self.total, self.squares, self.sizes
+        self.total, self.squares, self.sizes = (sums + more for sums, more in zip(before, now, strict=True))
+
+    def merge(self, part: Mapping[str, Array]) -> None:
+        """Add what was folded elsewhere, from nothing, of positions after those here; `part` is what `state` gave."""
+        given = {name: torch.from_numpy(np.array(part[name])).to(self.count.device) for name in TENSORS}
+        for name in ("count", "positive", "total", "squares", "sizes", "histogram"):
+            getattr(self, name).add_(given[name])
+        for best, at in (("high", "high_at"), ("deep", "deep_at")):
+            values, places = getattr(self, best), getattr(self, at)
+            self._put(values, places, torch.cat([values, given[best]]), torch.cat([places, given[at]]))
 
     def state(self) -> dict[str, Array]:
         """All of it, as arrays."""
@@ -199,9 +223,22 @@ def newcomers(values: Tensor, bar: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if candidates is None and len(values) >= 2 * k * BLOCK:
         candidates = above(values, torch.maximum(bar, _reached(values, k)), FEW * k)
     if candidates is None:  # too short to find a bar, or most are equal, as those of a ReLU are
-        largest = values.topk(min(k, len(values)), dim=0)
-        return largest.values, largest.indices
+        return first_largest(values, min(k, len(values)))
     return candidates
+
+
+def first_largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest values of each column of `[n, width]`, and their rows; of equal ones the first.
+
+    So the extremes of a corpus are the same, with their places, however it was cut into parts.
+    """
+    top = values.topk(min(k + 1, len(values)), dim=0)
+    order = top.indices[:k]
+    tied = ((top.values[1:] == top.values[:-1]) & top.values[1:].isfinite()).any(0)
+    if bool(tied.any()):
+        columns = tied.nonzero()[:, 0]
+        order[:, columns] = values[:, columns].sort(dim=0, descending=True, stable=True).indices[:k]
+    return values.gather(0, order), order
 
 
 def _reached(values: Tensor, k: int) -> Tensor:

@@ -22,8 +22,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from sessions.atlas.atlas import Array, Atlas, AtlasLayer
-from sessions.atlas.building import Batch, begun, by_layer, folding_into, sites_of
 from sessions.atlas.folding import Running
+from sessions.atlas.site_folding import Batch, begun, by_layer, folding_into, sites_of
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps

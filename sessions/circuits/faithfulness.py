@@ -13,7 +13,8 @@ text, and no circuit does anything in it. The first position is left as it is: i
 like no other position's, so no mean fits it.
 
 1. A ranking, such as a circuit's neurons in their order, gives nested circuits: its first k for each size k.
-2. A row of a batch is a prompt with one of these circuits kept, or removed. Rows are padded on the right.
+2. A row of a batch is a prompt with one of these circuits kept, or removed. Rows are padded on the right. A batch is
+   a piece (`model.pieces`); targets are added up in the order of the pieces.
 3. A hook at every down projection ablates the neurons. Only the logits of the targets' tokens are computed.
 
 A circuit may hold attention heads, as those of Wang et al. and of MIB (Mueller et al. 2025) do. The units that are held
@@ -26,46 +27,23 @@ some layers matter more than others, and a circuit should do better than its lay
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from msgspec import structs
-from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import Reference, place_of, refuse_experts
+from sessions.circuits.ablation_runs import NONE, WHOLE, AblationRun, FaithfulnessJob, FaithfulnessPiece, Ranking
+from sessions.circuits.attribution import Reference, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.findings import CurveAreas
-from sessions.circuits.mean_effects import differences
-from sessions.circuits.recording import corrupt_reference
 from sessions.events import Progress, Steps
-from sessions.model.finite import not_finite
-from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
-from sessions.model.sites import Site
-from sessions.model.tokens import last_positions
-from sessions.model.units import NEURONS, Kind, Place, Unit
-
-Ranking = Sequence[Unit]
-"""Distinct neurons, the most important first. Either all have positions, counted from the end of a prompt, or none."""
-
-
-@dataclass(frozen=True)
-class AblationRun:
-    """One run over the prompts. The first `size` neurons of ranking number `ranking` are kept and all others held or,
-    with `removed`, these are held and all others kept."""
-
-    ranking: int = 0
-    size: int = 0
-    removed: bool = False
-
-
-#: The runs with all neurons held and with none held.
-NONE, WHOLE = AblationRun(), AblationRun(removed=True)
+from sessions.model.pieces import Engine, WorkingModel, one_by_one
+from sessions.model.rows import LARGEST_BATCH
+from sessions.model.units import Place, Unit
 
 
 @dataclass(frozen=True)
@@ -99,12 +77,14 @@ def faithfulness(
     seed: int = 0,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
+    engine: Engine | None = None,
 ) -> Steps[Measured]:
     """Faithfulness and completeness of a ranking's first neurons, for each size.
 
     Args:
         constants: the values that units are held at, as in `targets`.
         controls: how many random rankings to draw, from `seed`.
+        engine: as in `targets`.
 
     Raises: as `targets`.
     """
@@ -116,7 +96,7 @@ def faithfulness(
         for size in sizes
     ]
     none, whole, *values = yield from targets(
-        opened, cases, rankings, [NONE, WHOLE, *runs], constants, batch=batch, cancel=cancel
+        opened, cases, rankings, [NONE, WHOLE, *runs], constants, batch=batch, cancel=cancel, engine=engine
     )
     parts = [values[first : first + len(sizes)] for first in range(0, len(values), len(sizes))]
     control = None
@@ -203,6 +183,7 @@ def targets(
     *,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
+    engine: Engine | None = None,
 ) -> Steps[tuple[float, ...]]:
     """The mean target of the cases in each run, in logits.
 
@@ -212,158 +193,23 @@ def targets(
             corrupt prompt of each case (`CORRUPT`); None for zero.
             Positions further back than the first row take the first row.
         batch: tokens computed at once, padding included.
+        engine: computes the batches; by default in this process, on `opened`.
 
     Raises:
         UsageError: a neuron that the model does not have.
         ModelError: a mixture of experts, whose neurons have no means; or a target's value is not finite.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    anatomy = opened.anatomy
-    refuse_experts(anatomy, "faithfulness")
-    kinds = kinds_of(rankings)
-    sites = [site for _, site in anatomy.unit_sites(kinds)]
-    zeros = tuple(torch.zeros(site.width) for site in sites)
-    corrupt = constants is not None and constants.corrupt
-    held = zeros if constants is None or corrupt else constants.by_site(anatomy, kinds)
-    pieces = [HeldSite(*piece) for piece in zip(sites, _tables(anatomy, rankings, kinds), held, strict=True)]
+    refuse_experts(opened.anatomy, "faithfulness")
+    job = FaithfulnessJob(tuple(cases), tuple(map(tuple, rankings)), tuple(runs), constants)
+    job.held(opened)  # raises for a unit that the model lacks
     sums = [0.0] * len(runs)
-    done, total = 0, len(runs) * len(cases)
-    for removed in (False, True):
-        pairs = [
-            (run, case)
-            for run, ablation in enumerate(runs)
-            if ablation.removed == removed
-            for case in range(len(cases))
-        ]
-        for rows in batches([len(cases[case].ids) for _, case in pairs], batch):
-            yield Progress("faithfulness", done, total, "runs")
-            part = [pairs[row] for row in rows]
-            stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
-            with watched(opened.anatomy, cancel):
-                here = pieces if not corrupt else stack.held_at_corrupt(opened, pieces, kinds)
-                values = stack.values(opened, here)
-            for (run, _), value in zip(part, values, strict=True):
-                sums[run] += value
-            done += len(part)
+
+    def take(piece: FaithfulnessPiece, values: list[float]) -> None:
+        for (run, _), value in zip(piece.rows, values, strict=True):
+            sums[run] += value
+
+    yield from (engine or one_by_one(WorkingModel(opened, cancel)))(
+        job, job.pieces(batch), take, lambda done, _: Progress("faithfulness", done, len(runs) * len(cases), "runs")
+    )
     return tuple(total / len(cases) for total in sums)
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The units of one site that are in any ranking: their coordinates `columns` `[n]`, and the rank of each in each
-    ranking, `[rankings, positions, n]` with the last position last; the rank of an unranked neuron is larger than any
-    size. Neurons without positions have one position for all: `everywhere`."""
-
-    columns: Tensor
-    ranks: Tensor
-    everywhere: bool
-
-
-@dataclass(frozen=True)
-class HeldSite:
-    """A site, the table of its ranked units, and the values that the others are held at: `[width]`,
-    `[positions, width]` or, for the rows of one batch, `[rows, seq, width]`."""
-
-    site: Site
-    table: _Table | None
-    constants: Tensor
-
-
-def kinds_of(rankings: Sequence[Ranking]) -> tuple[Kind, ...]:
-    """The kinds of units in some rankings: what is held where a circuit is kept are the other units of these kinds."""
-    present = {unit.kind for ranking in rankings for unit in ranking}
-    return tuple(kind for kind in ("neuron", "head", "expert") if kind in present) or NEURONS
-
-
-def _tables(anatomy: Anatomy, rankings: Sequence[Ranking], kinds: Collection[Kind]) -> list[_Table | None]:
-    """A table for each site; None for those without a neuron."""
-    entries: dict[int, list[tuple[int, int, int, int]]] = {}
-    furthest, everywhere = -1, True
-    for which, ranking in enumerate(rankings):
-        for rank, neuron in enumerate(ranking):
-            place = place_of(anatomy, neuron, kinds)
-            position = -1 if neuron.position is None else neuron.position
-            furthest, everywhere = min(furthest, position), everywhere and neuron.position is None
-            columns = range(place.first, place.first + place.width)
-            entries.setdefault(place.site, []).extend((which, position, column, rank) for column in columns)
-    sites = len(anatomy.unit_sites(kinds))
-    shape = len(rankings), -furthest
-    return [_table(entries[site], shape, everywhere) if site in entries else None for site in range(sites)]
-
-
-def _table(entries: Sequence[tuple[int, int, int, int]], shape: tuple[int, int], everywhere: bool) -> _Table:
-    which, position, local, rank = torch.tensor(entries).T
-    columns, column = local.unique(return_inverse=True)
-    ranks = torch.full((*shape, len(columns)), torch.iinfo(torch.long).max)
-    ranks[which, position, column] = rank
-    return _Table(columns, ranks, everywhere)
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """Rows of one batch: row r is `cases[r]` under `runs[r]`. Either all runs keep the neurons of a ranking, or all
-    remove them."""
-
-    cases: Sequence[Case]
-    runs: Sequence[AblationRun]
-    removed: bool
-
-    @torch.inference_mode()
-    def values(self, opened: OpenModel, pieces: Sequence[HeldSite]) -> list[float]:
-        """The target of each row."""
-        anatomy = opened.anatomy
-        hooks = [on_neurons(piece.site, self._change(piece.table, piece.constants)) for piece in pieces]
-        texts = [case.ids for case in self.cases]
-        lengths = [len(text) for text in texts]
-        wanted = torch.tensor([case.wanted for case in self.cases])
-        with together(hooks), padded_rows(opened, texts) as ids, differences(anatomy, lengths, wanted) as read:
-            out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-            numbers: list[float] = read(out.logits).tolist()
-            if not all(map(math.isfinite, numbers)):
-                raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
-        return numbers
-
-    def held_at_corrupt(self, opened: OpenModel, pieces: Sequence[HeldSite], kinds: Collection[Kind]) -> list[HeldSite]:
-        """The pieces with the activations in the corrupt prompt of each row's case."""
-        cases = {id(case): case for case in self.cases}
-        numbers = {key: number for number, key in enumerate(cases)}
-        read = corrupt_reference(opened, list(cases.values())).by_site(opened.anatomy, kinds)
-        rows = [numbers[id(case)] for case in self.cases]
-        return [replace(piece, constants=values[rows]) for piece, values in zip(pieces, read, strict=True)]
-
-    def _change(self, table: _Table | None, constants: Tensor) -> Change:
-        by_row = constants.ndim == 3
-        constants = constants if by_row else constants.reshape(-1, constants.shape[-1])
-
-        def change(activations: Tensor, _: object) -> Tensor:
-            rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
-            values = constants.to(rows)
-            if not by_row:
-                place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1)
-                values = values[place.to(rows.device)]
-            changed = rows.clone() if self.removed else values.clone()
-            if table is not None:
-                columns = table.columns.to(rows.device)
-                chosen = (values if self.removed else rows)[..., columns]
-                within = self._within(table, rows.shape[1]).to(rows.device)
-                changed[..., columns] = torch.where(within, chosen, changed[..., columns])
-            changed[:, 0] = rows[:, 0]
-            return changed.reshape(activations.shape)
-
-        return change
-
-    def _place(self, seq: int, places: int) -> Tensor:
-        """The place of each position, `[rows, seq]`, of `places` in all, the last at the end of the prompt."""
-        lengths = torch.tensor([len(case.ids) for case in self.cases])[:, None]
-        return torch.arange(seq) - lengths + places
-
-    def _within(self, table: _Table, seq: int) -> Tensor:
-        """Which neurons of a table are in the circuit of each row's run, `[rows, 1 or seq, n]`."""
-        sizes = torch.tensor([run.size for run in self.runs])[:, None, None]
-        within = table.ranks[[run.ranking for run in self.runs]] < sizes
-        if table.everywhere:
-            return within
-        places = within.shape[1]
-        place = self._place(seq, places)[..., None]
-        here = within.gather(1, place.clamp(0, places - 1).expand(-1, -1, within.shape[2]))
-        return here & (place >= 0) & (place < places)

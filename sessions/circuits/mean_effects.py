@@ -4,14 +4,14 @@ The effect of a neuron is the mean over prompts of the target's value minus its 
 (`verification`). Neurons mostly have no position here, so there is no prefix to reuse, and a pass for one short prompt
 is small. Rows are therefore pairs of a prompt and a neuron, from prompts of similar length, padded on the right. As in
 verification, pairs are taken in the order of layers, the layers below do not run, and only the logits of the targets'
-tokens are computed.
+tokens are computed. Some of these batches, of the same prompts, are a piece (`model.pieces`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,9 +28,13 @@ from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.pieces import Computing, Engine, WorkingModel, one_by_one
 from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
 from sessions.model.units import Unit
+
+#: Batches of changed rows in one piece: a pass without changes is run once for all of them.
+BATCHES = 16
 
 
 def mean_effects(
@@ -41,6 +45,7 @@ def mean_effects(
     values: Sequence[UnitConstant] | None = None,
     batch: int | None = None,
     cancel: Cancel | None = None,
+    engine: Engine | None = None,
 ) -> Steps[ExactEffects]:
     """The mean exact effect of each neuron on the targets of the cases, and the mean target.
 
@@ -48,6 +53,7 @@ def mean_effects(
         neurons: a neuron without a position is changed at all of them; one below 0 counts from each prompt's end.
         values: the value that each neuron is held at; zero by default.
         batch: tokens computed at once, padding included; by default as many as memory allows.
+        engine: computes the batches; by default in this process, on `opened`.
 
     Raises:
         UsageError: a neuron that the model does not have.
@@ -55,28 +61,90 @@ def mean_effects(
         Cancelled: `cancel` was requested; every hook is gone.
     """
     constants: tuple[UnitConstant, ...] = (0.0,) * len(neurons) if values is None else tuple(values)
-    most, anatomy = batch or affordable(opened), opened.anatomy
-    sums, total, done = [0.0] * len(neurons), 0.0, 0
-    with watched(anatomy, cancel):
-        for numbers in batches([len(case.ids) for case in cases], most):
-            clean = _clean(opened, [cases[number] for number in numbers])
-            total += sum(clean.values)
-            pairs = [(row, which) for row in range(len(numbers)) for which in range(len(neurons))]
-            layers = [neurons[which].layer for _, which in pairs]
-            longest = clean.ids.shape[1]
-            for part in stacked(layers, anatomy.n_layers, longest, max(1, most // longest)):
-                rows = [pairs[number][0] for number in part]
-                chosen = [pairs[number][1] for number in part]
+    job = EffectsJob(tuple(cases), tuple(neurons), constants, batch or affordable(opened), opened.anatomy.n_layers)
+    sums, targets = [0.0] * len(neurons), [0.0] * len(cases)
+
+    def take(piece: EffectsPiece, outcome: PieceEffects) -> None:
+        for number, value in zip(piece.cases, outcome.targets, strict=True):
+            targets[number] = value
+        for which, effect in outcome.effects.items():
+            sums[which] += effect
+
+    total = len(cases) * len(neurons)
+    yield from (engine or one_by_one(WorkingModel(opened, cancel)))(
+        job, job.pieces(), take, lambda done, _: Progress("verifying", done, total, "effects")
+    )
+    return ExactEffects(sum(targets) / len(cases), tuple(effect / len(cases) for effect in sums))
+
+
+@dataclass(frozen=True)
+class EffectsPiece:
+    """Some batches of rows, of the cases of these numbers: each row is the place of a case among them, and the number
+    of a neuron."""
+
+    cases: tuple[int, ...]
+    parts: tuple[tuple[tuple[int, int], ...], ...]
+
+
+@dataclass(frozen=True)
+class PieceEffects:
+    """The targets of a piece's cases without changes, and the summed effects of its neurons, by number."""
+
+    targets: tuple[float, ...]
+    effects: dict[int, float]
+
+
+@dataclass
+class EffectsJob:
+    """Effects as pieces: the neurons with what each is held at, and the tokens and layers that batches are cut by."""
+
+    cases: tuple[Case, ...]
+    neurons: tuple[Unit, ...]
+    constants: tuple[UnitConstant, ...]
+    tokens: int
+    layers: int
+    _clean: tuple[tuple[int, ...], _Clean] | None = field(default=None, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_clean": None}
+
+    def pieces(self) -> Iterator[EffectsPiece]:
+        """Prompts of similar length with all neurons, in the order of layers, a few batches each."""
+        for numbers in batches([len(case.ids) for case in self.cases], self.tokens):
+            pairs = [(row, which) for row in range(len(numbers)) for which in range(len(self.neurons))]
+            longest = len(self.cases[numbers[-1]].ids)
+            layers = [self.neurons[which].layer for _, which in pairs]
+            parts = [
+                tuple(pairs[number] for number in part)
+                for part in stacked(layers, self.layers, longest, max(1, self.tokens // longest))
+            ]
+            for first in range(0, max(1, len(parts)), BATCHES):
+                yield EffectsPiece(tuple(numbers), tuple(parts[first : first + BATCHES]))
+
+    def size(self, piece: EffectsPiece) -> float:
+        return sum(map(len, piece.parts))
+
+    def state(self, piece: EffectsPiece) -> None:
+        return None
+
+    def compute(self, model: WorkingModel, piece: EffectsPiece) -> Computing[PieceEffects]:
+        opened, done, effects = model.opened, 0, dict[int, float]()
+        with watched(opened.anatomy, model.cancel):
+            if self._clean is None or self._clean[0] != piece.cases:
+                self._clean = piece.cases, _clean(opened, [self.cases[number] for number in piece.cases])
+            clean = self._clean[1]
+            for part in piece.parts:
+                rows = [row for row, _ in part]
                 changes = [
-                    Intervention((neurons[which].counted(clean.lengths[row]),), 0.0, (constants[which],))
-                    for row, which in zip(rows, chosen, strict=True)
+                    Intervention((self.neurons[which].counted(clean.lengths[row]),), 0.0, (self.constants[which],))
+                    for row, which in part
                 ]
                 changed = _replayed(opened, clean, rows, changes)
-                for row, which, value in zip(rows, chosen, changed, strict=True):
-                    sums[which] += clean.values[row] - value
+                for (row, which), value in zip(part, changed, strict=True):
+                    effects[which] = effects.get(which, 0.0) + clean.values[row] - value
                 done += len(part)
-                yield Progress("verifying", done, len(cases) * len(neurons), "effects")
-    return ExactEffects(total / len(cases), tuple(effect / len(cases) for effect in sums))
+                yield done
+        return PieceEffects(clean.values, effects)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,24 @@
 """Sweeping: answers the rows of a plan in batches that depend on the plan alone.
 
 A sweep that is interrupted and resumed computes the same batches as one without interruption, and reaches the same
-cells. For a sweep of adapters, `run` is given the block that applies the adapters (see `sessions.evaluation.weighing`).
+cells. A batch is a piece (`model.pieces`). For a sweep of adapters, `run` is given the states of the model with them
+(see `sessions.evaluation.weighing`).
 
 The grid and its order are in `sweep_plan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
-import torch
 from msgspec import structs
 from torch import Tensor
 
 from sessions import memory
 from sessions.cancel import Cancel
-from sessions.comparisons.sweep_plan import GridKey, SweepPlan, SweepPrompt
+from sessions.comparisons.sweep_plan import SweepPlan, SweepPrompt
 from sessions.comparisons.sweep_points import SweepPoint, cell_of
 from sessions.errors import ArtifactError, Cancelled
 from sessions.events import Progress, Steps
@@ -27,6 +27,7 @@ from sessions.interventions.arms import Arm
 from sessions.interventions.suppressing import Suppression
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.pieces import Computing, Engine, PieceState, WorkingModel, one_by_one
 from sessions.model.tokens import encode
 from sessions.model.units import Unit
 
@@ -43,12 +44,76 @@ class Answers:
     fits: int = 0
 
 
-#: The block in which the rows of a batch are answered, by its first row.
-Within = Callable[[GridKey], AbstractContextManager[None]]
+@dataclass(frozen=True)
+class BatchOutcome:
+    """The arms of a batch; the logits of the plan's last text, if it is in it; `fits` as in `Answers`."""
+
+    arms: tuple[Arm, ...]
+    logits: Tensor | None
+    fits: int
 
 
-def _as_it_is(_: GridKey) -> AbstractContextManager[None]:
-    return nullcontext()
+@dataclass
+class SweepJob:
+    """A sweep as pieces, its batches; `states` are those of the model by a batch's first row, for a sweep of adapters.
+
+    `fits` is how many rows were computed at once since a batch did not fit into memory; 0 while all do.
+    """
+
+    plan: SweepPlan
+    encoded: tuple[Encoded, ...]
+    states: Mapping[int, PieceState]
+    fits: int = 0
+
+    def size(self, piece: range) -> float:
+        return len(piece)
+
+    def state(self, piece: range) -> PieceState | None:
+        return self.states.get(piece.start)
+
+    def compute(self, model: WorkingModel, piece: range) -> Computing[BatchOutcome]:
+        """A batch at once or, where memory does not suffice, in parts of half as many rows, halved again if needed."""
+        last, arms, logits = self.plan.last, tuple[Arm, ...](), None
+        # The session holds its own neurons at zero anyway; a resumed sweep holds those that it was begun with.
+        with Suppression(model.opened.anatomy, tuple(map(Unit.parse, self.plan.suppressed))).held():
+            while len(arms) < len(piece):
+                part = piece[len(arms) :][: self.fits or None]
+                try:
+                    part_arms, first = yield from self._rows(model, part, len(arms))
+                except Exception as error:
+                    if len(part) == 1 or not memory.is_lacking(error):
+                        raise
+                    memory.let_go(error)
+                    self.fits = len(part) // 2
+                else:
+                    arms += part_arms
+                    logits = first[last - part.start].clone() if last in part else logits
+                    continue
+                memory.give_back()  # after the block, since the error references the tensors that did not fit
+        return BatchOutcome(arms, logits, self.fits)
+
+    def _rows(self, model: WorkingModel, rows: range, done: int) -> Computing[tuple[tuple[Arm, ...], Tensor]]:
+        places = [self.plan.places[row] for row in rows]
+        steps = complete_rows(
+            model.opened,
+            [(self.encoded[place.prompt], self.plan.condition(place)) for place in places],
+            self.plan.decoding,
+            targets=[self.plan.prompts[place.prompt].target for place in places],
+            streamed=False,
+            lenient=True,
+            cancel=model.cancel,
+        )
+        with closing(steps):
+            while True:
+                try:
+                    event = next(steps)
+                except StopIteration as stop:
+                    arms, logits = stop.value
+                    if any(arm.stopped == Cancelled.kind for arm in arms):  # half a text is no cell
+                        raise Cancelled from None
+                    return arms, logits
+                if isinstance(event, Progress) and event.total:
+                    yield done + len(rows) * min(event.done / event.total, 1.0)
 
 
 def run(
@@ -57,11 +122,15 @@ def run(
     done: Sequence[SweepPoint] = (),
     write: Callable[[Sequence[SweepPoint]], None] | None = None,
     cancel: Cancel | None = None,
-    within: Within = _as_it_is,
+    *,
+    states: Mapping[int, PieceState] | None = None,
+    engine: Engine | None = None,
 ) -> Steps[Answers]:
     """Answer the rows of a plan after the first `done`, which are complete batches; `write` takes each batch's cells.
 
-    A batch is answered inside the block that `within` makes for its first row.
+    Args:
+        states: the states of the model in which batches are answered, by their first row; none for the model as it is.
+        engine: computes the batches; by default in this process, on `opened`.
 
     Raises:
         UsageError: see `SweepPlan.check`.
@@ -70,36 +139,26 @@ def run(
     """
     plan.check(opened)
     encoded = tuple(_encoded(opened, number, prompt) for number, prompt in enumerate(plan.prompts))
-    # The session holds its own neurons at zero anyway; a resumed sweep holds those that it was begun with.
-    with Suppression(opened.anatomy, tuple(map(Unit.parse, plan.suppressed))).held():
-        return (yield from _run(opened, plan, done, write, encoded, cancel, within))
+    answers, total = Answers(list(done)), len(plan.places)
 
-
-def _run(
-    opened: OpenModel,
-    plan: SweepPlan,
-    done: Sequence[SweepPoint],
-    write: Callable[[Sequence[SweepPoint]], None] | None,
-    encoded: Sequence[Encoded],
-    cancel: Cancel | None,
-    within: Within,
-) -> Steps[Answers]:
-    answers = Answers(list(done))
-    yield Progress("sweeping", len(done), len(plan.places), "cells")
-    for batch in plan.batches():
-        if batch.start < len(done):
-            continue
-        with within(plan.places[batch.start]):
-            arms, logits = yield from _in_parts(opened, plan, batch, encoded, answers, cancel)
-        cells = [_cell(plan, row, arm) for row, arm in zip(batch, arms, strict=True)]
+    def take(batch: range, outcome: BatchOutcome) -> None:
+        cells = [_cell(plan, row, arm) for row, arm in zip(batch, outcome.arms, strict=True)]
         if write is not None:
             write(cells)
         answers.cells += cells
-        if plan.last in batch:
-            answers.logits = logits[plan.last - batch.start].clone()
+        answers.fits = min(answers.fits or outcome.fits, outcome.fits or answers.fits)
+        if outcome.logits is not None:
+            answers.logits = outcome.logits
         if plan.simple:
-            answers.arms |= dict(zip(batch, arms, strict=True))
-        yield Progress("sweeping", len(answers.cells), len(plan.places), "cells")
+            answers.arms |= dict(zip(batch, outcome.arms, strict=True))
+
+    yield Progress("sweeping", len(done), total, "cells")
+    yield from (engine or one_by_one(WorkingModel(opened, cancel)))(
+        SweepJob(plan, encoded, states or {}),
+        (batch for batch in plan.batches() if batch.start >= len(done)),
+        take,
+        lambda amount, _: Progress("sweeping", len(done) + amount, total, "cells"),
+    )
     return answers
 
 
@@ -129,59 +188,3 @@ def arms_of(plan: SweepPlan, answers: Answers) -> tuple[Arm, ...]:
     """The arm of each multiplier of a simple sweep, in the order given."""
     rows = [plan.row_of(0, 0, multiplier) for multiplier in plan.multipliers]
     return tuple(answers.arms.get(row) or answers.cells[row].arm() for row in rows)
-
-
-def _in_parts(
-    opened: OpenModel,
-    plan: SweepPlan,
-    batch: range,
-    encoded: Sequence[Encoded],
-    answers: Answers,
-    cancel: Cancel | None,
-) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """A batch at once or, where memory does not suffice, in parts of half as many rows, halved again if needed."""
-    arms: tuple[Arm, ...] = ()
-    logits: list[Tensor] = []
-    while len(arms) < len(batch):
-        part = batch[len(arms) :][: answers.fits or None]
-        try:
-            part_arms, first = yield from _batch(opened, plan, part, encoded, cancel)
-        except Exception as error:
-            if len(part) == 1 or not memory.is_lacking(error):
-                raise
-            memory.let_go(error)
-            answers.fits = len(part) // 2
-        else:
-            arms += part_arms
-            logits.append(first)
-            continue
-        memory.give_back()  # after the block, since the error references the tensors that did not fit
-    return arms, torch.cat(logits)
-
-
-def _batch(
-    opened: OpenModel, plan: SweepPlan, batch: range, encoded: Sequence[Encoded], cancel: Cancel | None
-) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    places = [plan.places[row] for row in batch]
-    targets = [plan.prompts[place.prompt].target for place in places]
-    steps = complete_rows(
-        opened,
-        [(encoded[place.prompt], plan.condition(place)) for place in places],
-        plan.decoding,
-        targets=targets,
-        streamed=False,
-        lenient=True,
-        cancel=cancel,
-    )
-    with closing(steps):
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as stop:
-                arms, logits = stop.value
-                if any(arm.stopped == Cancelled.kind for arm in arms):  # half a text is no cell
-                    raise Cancelled from None
-                return arms, logits
-            if isinstance(event, Progress) and event.total:
-                part = len(batch) * min(event.done / event.total, 1.0)
-                yield Progress("sweeping", batch.start + part, len(plan.places), "cells")

@@ -19,8 +19,8 @@ end of a block the weights have their bits again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -29,6 +29,8 @@ from sessions.edits.edit import Edit
 from sessions.errors import UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
 from sessions.interventions.suppressing import Suppression
+from sessions.model.pieces import WorkingModel
+from sessions.model.units import Unit
 from sessions.training.findings import Round
 
 BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
@@ -36,13 +38,35 @@ BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
 
 @dataclass(frozen=True)
 class EvaluationArm:
-    """A condition: its name, what it is in words, the block in which it holds, and whether it makes the model say
-    something, so that a reply may be stuck on it."""
+    """A condition that tasks are answered under, as data.
+
+    Args:
+        about: the condition in words.
+        changes: edits and adapters that are in the model, in this order, and no others; None for those of the session.
+        free: whether no neuron is held at zero but those of `suppressed`.
+        pushes: whether it makes the model say something, so that a reply may be stuck on it.
+    """
 
     name: str
     about: str
-    within: Callable[[], AbstractContextManager[None]]
+    changes: tuple[Edit | Adapter, ...] | None = None
+    free: bool = False
+    suppressed: tuple[Unit, ...] = ()
     pushes: bool = False
+
+    @contextmanager
+    def within(self, model: WorkingModel) -> Iterator[None]:
+        """The block in which the condition holds."""
+        with ExitStack() as stack:
+            if self.free:
+                stack.enter_context(model.unsuppressed())
+            if self.changes is not None:
+                stack.enter_context(model.lifted())
+                for change in self.changes:
+                    stack.enter_context(change.applied(model.opened))
+            if self.suppressed:
+                stack.enter_context(Suppression(model.opened.anatomy, self.suppressed).held())
+            yield
 
 
 def usual(sources: ArmSources) -> tuple[str, ...]:
@@ -87,25 +111,18 @@ def _arm(sources: ArmSources, word: str) -> EvaluationArm:
     inside = [edit.name for edit in sources.ledger.active] if as_it_is else named
     suppressed = tuple(neuron for trained, _ in rounds for neuron in trained.suppressed)
     free = UNSUPPRESSED in parts
-
-    @contextmanager
-    def within() -> Iterator[None]:
-        with ExitStack() as stack:
-            if free or rounds:
-                stack.enter_context(sources.unsuppressed())
-            if not as_it_is:
-                stack.enter_context(sources.ledger.lifted())
-                for change in (*edits, *(adapter for _, adapter in rounds)):
-                    stack.enter_context(change.applied(sources.opened))
-            if suppressed and not free:
-                stack.enter_context(Suppression(sources.opened.anatomy, suppressed).held())
-            yield
-
     names = ", ".join([*inside, *(part for part in parts if part.startswith(ROUND))])
     about = f"with {names}" if names else "as it was opened"
     about += ", nothing suppressed" if free else f", {len(suppressed):,} held as in training" if suppressed else ""
     acting = sources.ledger.active if as_it_is else edits
-    return EvaluationArm(word, about, within, any(isinstance(acts, Edit) and acts.pushes for acts in acting))
+    return EvaluationArm(
+        word,
+        about,
+        None if as_it_is else (*edits, *(adapter for _, adapter in rounds)),
+        free or bool(rounds),
+        () if free else suppressed,
+        any(isinstance(acts, Edit) and acts.pushes for acts in acting),
+    )
 
 
 def _round(sources: ArmSources, part: str) -> tuple[Round, Adapter]:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.folders import read_folder
 from sessions.artifacts import check_model
+from sessions.cancel import Cancel
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.edits.ledger import Ledger
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
+from sessions.model.pieces import WorkingModel
 from sessions.store import Store
 from sessions.training.findings import Round, series_of
 from sessions.training.round import Rounds, called
@@ -44,6 +46,10 @@ class ArmSources:
     def shelf(self) -> AdapterStore:
         """The adapters that are kept."""
         return AdapterStore(self.store.home)
+
+    def working(self, cancel: Cancel | None = None) -> WorkingModel:
+        """The model in which arms hold."""
+        return WorkingModel(self.opened, cancel, self.unsuppressed, self.ledger.lifted)
 
 
 def weighted(part: str, example: str) -> tuple[str, float]:

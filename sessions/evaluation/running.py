@@ -1,8 +1,9 @@
 """Runs an evaluation: generates a reply to every task under every arm, in batches, and judges each reply.
 
 All arms use the same batches, so that two replies to a task differ by the arm only. A batch has tasks of similar
-length, padded on the left, and each row has its own position ids. An arm's block is entered once; the replies and the
-loss on unrelated text are computed inside it.
+length, padded on the left, and each row has its own position ids. A batch is a piece (`model.pieces`): one by one, an
+arm's block is entered once; a cluster computes batches of several arms side by side. `seconds` of an arm adds up what
+its batches took, wherever they were computed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
-from sessions.cancel import Cancel
 from sessions.comparisons.sweep_plan import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
 from sessions.evaluation.arms import EvaluationArm
@@ -20,7 +20,7 @@ from sessions.evaluation.checks import judged, token_at, word_at
 from sessions.evaluation.languages import kept, language_of
 from sessions.evaluation.scores import Score, TaskReply, score
 from sessions.evaluation.tasks import Task
-from sessions.evaluation.unrelated import loss, predicted
+from sessions.evaluation.unrelated import loss_batches, mean_loss, predicted, summed_loss
 from sessions.events import Progress, Steps
 from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition, repetition
@@ -29,6 +29,7 @@ from sessions.model.generation import Decoding, GeneratedRow, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.pieces import Computing, Engine, WorkingModel
 from sessions.model.rows import batches
 from sessions.model.texts import text_of
 from sessions.model.tokens import encode
@@ -79,75 +80,118 @@ def read(opened: OpenModel, tasks: Sequence[Task], source: str, tokens: int, *, 
     return prompts
 
 
-def run(
-    opened: OpenModel,
-    plan: EvaluationPlan,
-    arms: Sequence[EvaluationArm],
-    take: Callable[[Sequence[TaskReply]], None] | None = None,
-    *,
-    cancel: Cancel | None = None,
-) -> Steps[tuple[list[Score], list[list[TaskReply]]]]:
-    """The score of every arm, and its replies in the order of the tasks; `take` receives the replies of each batch.
+@dataclass(frozen=True)
+class EvaluationPiece:
+    """A batch of one arm: the numbers of its tasks or, if `unrelated`, of documents of unrelated text."""
 
-    Raises:
-        Cancelled: between two tokens; the arm's block is closed.
-    """
-    languages = [task.language or language_of(task.prompt) for task in plan.tasks]
-    scores: list[Score] = []
-    replies: list[list[TaskReply]] = []
-    for arm in arms:
-        with arm.within():
-            started = perf_counter()
-            answers = yield from _replies(opened, plan, arm, languages, take, cancel)
-            seconds = perf_counter() - started
-            mean = None
-            if plan.documents:
-                label = f"{arm.name}: reading unrelated text"
-                mean = yield from loss(opened, plan.documents, plan.treatments, label=label, cancel=cancel)
-        first, read_ = (scores[0] if scores else None), predicted(plan.documents)
-        scores.append(score(arm.name, arm.about, answers, mean, seconds, first, read_))
-        replies.append(answers)
-    return scores, replies
+    arm: int
+    rows: tuple[int, ...]
+    unrelated: bool = False
 
 
-def _replies(
-    opened: OpenModel,
-    plan: EvaluationPlan,
-    arm: EvaluationArm,
-    languages: Sequence[str],
-    take: Callable[[Sequence[TaskReply]], None] | None,
-    cancel: Cancel | None,
-) -> Steps[list[TaskReply]]:
-    """The replies under an arm whose block is open, in the order of the tasks."""
-    replies: dict[int, TaskReply] = {}
-    started = perf_counter()
-    for rows in plan.batches():
-        condition = Condition(arm.name, plan.treatments)
-        prompts = [plan.encoded[row] for row in rows]
-        with watched(opened.anatomy, cancel), running_rows(opened, [(prompt, condition) for prompt in prompts]):
-            steps = generate(opened.model, opened.tokenizer, [prompt.ids for prompt in prompts], plan.decoding)
+@dataclass(frozen=True)
+class PieceOutcome:
+    """The replies of a batch in the order of its rows, or its summed loss; and how long they took."""
+
+    replies: tuple[TaskReply, ...] = ()
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """An evaluation as pieces; `languages` are those of the tasks."""
+
+    plan: EvaluationPlan
+    arms: tuple[EvaluationArm, ...]
+    languages: tuple[str, ...]
+
+    def pieces(self, opened: OpenModel) -> Iterator[EvaluationPiece]:
+        """The pieces, arm by arm."""
+        for arm in range(len(self.arms)):
+            yield from (EvaluationPiece(arm, tuple(rows)) for rows in self.plan.batches())
+            if self.plan.documents:
+                read_at_once = loss_batches(opened, self.plan.documents)
+                yield from (EvaluationPiece(arm, tuple(rows), unrelated=True) for rows in read_at_once)
+
+    def size(self, piece: EvaluationPiece) -> float:
+        return 0 if piece.unrelated else len(piece.rows)
+
+    def state(self, piece: EvaluationPiece) -> EvaluationArm:
+        return self.arms[piece.arm]
+
+    def compute(self, model: WorkingModel, piece: EvaluationPiece) -> Computing[PieceOutcome]:
+        started, plan = perf_counter(), self.plan
+        if piece.unrelated:
+            documents = [plan.documents[row] for row in piece.rows]
+            return PieceOutcome(loss=summed_loss(model.opened, documents, plan.treatments, model.cancel))
+        written = yield from self._written(model, piece)
+        name, opened = self.arms[piece.arm].name, model.opened
+        replies = tuple(
+            _reply(opened, plan.tasks[row], name, self.languages[row], text)
+            for row, text in zip(piece.rows, written, strict=True)
+        )
+        return PieceOutcome(replies, seconds=perf_counter() - started)
+
+    def _written(self, model: WorkingModel, piece: EvaluationPiece) -> Computing[list[GeneratedRow]]:
+        opened, decoding = model.opened, self.plan.decoding
+        condition = Condition(self.arms[piece.arm].name, self.plan.treatments)
+        prompts = [self.plan.encoded[row] for row in piece.rows]
+        with watched(opened.anatomy, model.cancel), running_rows(opened, [(prompt, condition) for prompt in prompts]):
+            steps = generate(opened.model, opened.tokenizer, [prompt.ids for prompt in prompts], decoding)
             with closing(steps):
                 while True:
                     try:
                         step = next(steps)
                     except StopIteration as stop:
                         written: list[GeneratedRow] = stop.value
-                        break
-                    part = len(rows) * (step.number + 1) / plan.decoding.max_tokens
-                    yield _progress(arm, len(replies) + part, len(plan.tasks), started)
-        new = {
-            row: _reply(opened, plan.tasks[row], arm.name, languages[row], text)
-            for row, text in zip(rows, written, strict=True)
-        }
-        replies |= new
+                        return written
+                    yield len(prompts) * (step.number + 1) / decoding.max_tokens
+
+
+def run(
+    opened: OpenModel,
+    plan: EvaluationPlan,
+    arms: Sequence[EvaluationArm],
+    take: Callable[[Sequence[TaskReply]], None] | None = None,
+    *,
+    engine: Engine,
+) -> Steps[tuple[list[Score], list[list[TaskReply]]]]:
+    """The score of every arm, and its replies in the order of the tasks; `take` receives the replies of each batch.
+
+    Raises:
+        Cancelled: between two tokens; the arm's block is closed.
+    """
+    languages = tuple(task.language or language_of(task.prompt) for task in plan.tasks)
+    job = EvaluationJob(plan, tuple(arms), languages)
+    answered: list[dict[int, TaskReply]] = [{} for _ in arms]
+    losses: list[list[float]] = [[] for _ in arms]
+    seconds = [0.0 for _ in arms]
+
+    def taken(piece: EvaluationPiece, outcome: PieceOutcome) -> None:
+        seconds[piece.arm] += outcome.seconds
+        if piece.unrelated:
+            losses[piece.arm].append(outcome.loss)
+            return
+        answered[piece.arm] |= dict(zip(piece.rows, outcome.replies, strict=True))
         if take is not None:
-            take(list(new.values()))
-    return [replies[row] for row in range(len(plan.tasks))]
+            take(outcome.replies)
 
+    started, total = perf_counter(), len(plan.tasks) * len(arms)
 
-def _progress(arm: EvaluationArm, done: float, total: int, started: float) -> Progress:
-    pace = done / max(perf_counter() - started, 1e-6)
-    return Progress(f"{arm.name}: answering", done, total, f"tasks, {pace:.{1 if pace >= 1 else 2}f} a second")
+    def progress(done: float, piece: EvaluationPiece) -> Progress:
+        pace = done / max(perf_counter() - started, 1e-6)
+        label = f"{arms[piece.arm].name}: {'reading unrelated text' if piece.unrelated else 'answering'}"
+        return Progress(label, done, total, f"tasks, {pace:.{1 if pace >= 1 else 2}f} a second")
+
+    yield from engine(job, job.pieces(opened), taken, progress)
+    replies = [[rows[row] for row in range(len(plan.tasks))] for rows in answered]
+    scores: list[Score] = []
+    for number, (arm, answers) in enumerate(zip(arms, replies, strict=True)):
+        mean = mean_loss(losses[number], plan.documents) if plan.documents else None
+        first, read_ = (scores[0] if scores else None), predicted(plan.documents)
+        scores.append(score(arm.name, arm.about, answers, mean, seconds[number], first, read_))
+    return scores, replies
 
 
 def _reply(opened: OpenModel, task: Task, arm: str, prompt_language: str, row: GeneratedRow) -> TaskReply:

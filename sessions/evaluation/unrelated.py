@@ -7,7 +7,7 @@ its exponential. Windows do not overlap, so it is higher than one of long contex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
 from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition
 from sessions.interventions.intervention import Intervention
@@ -61,25 +60,28 @@ def predicted(documents: Sequence[Encoded]) -> int:
     return sum(len(document.ids) - 1 for document in documents)
 
 
+def loss_batches(opened: OpenModel, documents: Sequence[Encoded]) -> Iterator[list[int]]:
+    """The documents that are read at once, by number."""
+    at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
+    return batches([len(document.ids) for document in documents], at_once)
+
+
 @torch.inference_mode()
-def loss(
+def summed_loss(
     opened: OpenModel,
     documents: Sequence[Encoded],
     treatments: tuple[Intervention, ...] = (),
-    *,
-    label: str = "reading unrelated text",
     cancel: Cancel | None = None,
-) -> Steps[float | None]:
-    """The mean loss of the model in its current state, in nats per token; None where it is not finite."""
-    at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
-    total, done = 0.0, 0
-    for rows in batches([len(document.ids) for document in documents], at_once):
-        yield Progress(label, done, len(documents), "documents")
-        prompts = [(documents[row], Condition("", treatments)) for row in rows]
-        with watched(opened.anatomy, cancel), running_rows(opened, prompts):
-            total += _summed(opened, [encoded.ids for encoded, _ in prompts])
-        done += len(rows)
-    mean = total / predicted(documents)
+) -> float:
+    """The losses of all tokens of a batch in the current state of the model, added up, in nats."""
+    prompts = [(document, Condition("", treatments)) for document in documents]
+    with watched(opened.anatomy, cancel), running_rows(opened, prompts):
+        return _summed(opened, [document.ids for document in documents])
+
+
+def mean_loss(sums: Sequence[float], documents: Sequence[Encoded]) -> float | None:
+    """The mean loss in nats per token, of the sums of all batches; None where it is not finite."""
+    mean = sum(sums) / predicted(documents)
     return mean if isfinite(mean) else None
 
 

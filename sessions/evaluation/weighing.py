@@ -1,4 +1,4 @@
-"""Adapters at the weights of a sweep: what a word means, and the block in which a row of the sweep is answered.
+"""Adapters at the weights of a sweep: what a word means, and the state in which a row of the sweep is answered.
 
 Every row is of the model as it was opened with the adapters of that row alone, whatever is on: so what is on does not
 add up with them, and nothing needs to be on before. Behind a row the edits and adapters that are on are on again, with
@@ -7,16 +7,17 @@ the same bits. Of a series of rounds nothing is held at zero, as in an evaluatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from sessions.comparisons.sweep_plan import AdapterShare, Chosen, GridKey, SweepPlan
+from sessions.comparisons.sweep_plan import AdapterShare, Chosen, SweepPlan
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
+from sessions.model.pieces import WorkingModel
 
 #: Weights that are meant where none are given.
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -97,23 +98,37 @@ def read_again(sources: ArmSources, plan: SweepPlan) -> dict[AdapterShare, Adapt
     return by_share
 
 
-def within(
-    sources: ArmSources, plan: SweepPlan, adapters: dict[AdapterShare, Adapter]
-) -> Callable[[GridKey], AbstractContextManager[None]]:
-    """The block in which the rows of a plan are answered, by row."""
+@dataclass(frozen=True)
+class WeighedState:
+    """The model as it was opened with some adapters, each at its weight; if `free`, no neuron is held at zero."""
+
+    adapters: tuple[Adapter, ...]
+    free: bool
 
     @contextmanager
-    def block(place: GridKey) -> Iterator[None]:
-        deep = plan.selections[place.selection or 0].deep
+    def within(self, model: WorkingModel) -> Iterator[None]:
+        """The block in which these adapters alone are on."""
         with ExitStack() as stack:
-            if deep:
-                stack.enter_context(sources.unsuppressed())
-            stack.enter_context(sources.ledger.lifted())
-            for share, weight in plan.weights(place):
-                stack.enter_context(replace(adapters[share], weight=weight).applied(sources.opened))
+            if self.free:
+                stack.enter_context(model.unsuppressed())
+            stack.enter_context(model.lifted())
+            for adapter in self.adapters:
+                stack.enter_context(adapter.applied(model.opened))
             yield
 
-    return block
+
+def states_of(plan: SweepPlan, adapters: Mapping[AdapterShare, Adapter]) -> dict[int, WeighedState]:
+    """The states in which the batches of a plan are answered, by their first row; batches of one set share theirs."""
+    states: dict[tuple[int | None, float], WeighedState] = {}
+    by_row = {}
+    for batch in plan.batches():
+        place = plan.places[batch.start]
+        key = place.selection, place.multiplier
+        if key not in states:
+            on = tuple(replace(adapters[share], weight=weight) for share, weight in plan.weights(place))
+            states[key] = WeighedState(on, plan.selections[place.selection or 0].deep)
+        by_row[batch.start] = states[key]
+    return by_row
 
 
 def check_weights(chosen: Chosen, multipliers: tuple[float, ...]) -> None:

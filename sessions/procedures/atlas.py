@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sessions.artifacts import Key
 from sessions.atlas.findings import TopRow
-from sessions.errors import Cancelled, UsageError
+from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps, with_partials
 from sessions.model.units import Unit
 from sessions.procedures.circuits import range_of
@@ -17,6 +17,7 @@ from sessions.texts.corpus import Corpus
 
 if TYPE_CHECKING:
     from sessions.atlas.building import Building
+    from sessions.model.pieces import Engine
 
 
 def atlas_top(
@@ -88,8 +89,9 @@ def atlas_built(
     force: bool,
     name: str,
     line: str,
+    engine: Engine | None,
 ) -> Steps[AtlasBuilt]:
-    """Build it; `path` is where it is kept while it is not finished."""
+    """Build it; `path` is where it is kept while it is not finished, and `engine` computes elsewhere."""
     from sessions.atlas import building, unfinished
     from sessions.model.rows import LARGEST_BATCH
 
@@ -112,12 +114,14 @@ def atlas_built(
     begun = building.Building(opened, plan)
     resumed = unfinished.gone_on(begun, path)
     notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
-    steps = building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
+    steps = building.build(
+        begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel, engine=engine
+    )
     try:
         atlas = yield from with_partials(steps, lambda: built_so_far(begun, name))
-    except Cancelled as cancelled:
+    except (Cancelled, ModelError) as stopped:
         if path.exists():
-            cancelled.hint = "what has been read is kept: the same line goes on"
+            stopped.hint = "; ".join(filter(None, (stopped.hint, "what has been read is kept: the same line goes on")))
         raise
     about = atlas.about
     if about.empty:

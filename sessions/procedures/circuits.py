@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sessions.circuits.pruning import CircuitSize
     from sessions.model.info import Encoded
     from sessions.model.parts import Anatomy
+    from sessions.model.pieces import Engine
     from sessions.model.target import Target
 
 
@@ -77,10 +78,11 @@ def measured(
     reference: Reference | None = None,
     batch: int | None = None,
     cases: Sequence[Case] = (),
+    engine: Engine | None = None,
 ) -> Steps[tuple[tuple[Unit, ...], float]]:
     """The neurons with their effects on the circuit's target, and the target's value; means over `cases` if there are.
 
-    A neuron that the reference says nothing of has no effect.
+    A neuron that the reference says nothing of has no effect. `engine` computes means over cases; None for here.
 
     Raises:
         UsageError: the circuit does not say exactly what it explains.
@@ -96,7 +98,7 @@ def measured(
     known = _held(opened.anatomy, neurons, reference)
     chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
     if cases:
-        steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel)
+        steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel, engine=engine)
     else:
         ids = circuit.ids or session.encoded().ids
         steps = verify(opened, ids, chosen, circuit.target, values=constants, batch=batch, cancel=session.cancel)

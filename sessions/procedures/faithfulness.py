@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
     from sessions.circuits.faithfulness import Measured
+    from sessions.model.pieces import Engine
 
 _ESTIMATES = "find it again against zero or mean, for example: discover --reference mean"
 #: Random circuits that are drawn as a control.
@@ -154,7 +155,7 @@ def doubts_about(measured: Measured) -> list[str]:
     return []
 
 
-def every_unit(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Unit, ...]]:
+def every_unit(session: Session, circuit: Circuit, batch: int, engine: Engine) -> Steps[tuple[Unit, ...]]:
     """All units of the circuit's kinds, ranked on the circuit's own prompts by its method.
 
     Raises:
@@ -178,7 +179,7 @@ def every_unit(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Un
     reference, _ = yield from compared_with(session, over, circuit.compared)
     kinds = tuple(dict.fromkeys(unit.kind for unit in circuit.neurons))
     how = AttributionOptions(name, circuit.attention, reference, circuit.compared, STEPS, kinds)
-    gathered = yield from attribute_prompts(session.opened(), cases, how, batch=batch, cancel=session.cancel)
+    gathered = yield from attribute_prompts(session.opened(), cases, how, batch=batch, engine=engine)
     return gathered.ranking()
 
 
@@ -202,6 +203,7 @@ def faithfulness_of(
     seed: int | None,
     batch: int | None,
     force: bool,
+    engine: Engine,
 ) -> Steps[Faithfulness]:
     """Faithfulness and completeness of the session's circuit, at each size."""
     from sessions.circuits.attribution import refuse_experts
@@ -217,7 +219,7 @@ def faithfulness_of(
     own = file is None and not circuit.prompts
     ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
     if curve:
-        ranking = yield from every_unit(session, circuit, tokens)
+        ranking = yield from every_unit(session, circuit, tokens, engine)
     if not curve and ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
@@ -237,7 +239,7 @@ def faithfulness_of(
         controls=CONTROLS if controls is None else controls,
         seed=session.settings.rng if seed is None else seed,
         batch=tokens,
-        cancel=session.cancel,
+        engine=engine,
     )
     return Faithfulness(
         prompts=len(cases),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sessions.comparisons.sweep_plan import AdapterShare, Chosen, SweepPlan
     from sessions.edits.adapters import Adapter
     from sessions.model.info import ModelInfo
+    from sessions.model.pieces import Engine
 
 
 def check_ready(session: Session, prompts: Path | None) -> None:
@@ -94,7 +95,9 @@ def difference_from(folder: Sweep, plan: SweepPlan, info: ModelInfo) -> str | No
     return begun.plan.differs(plan) or None
 
 
-def resumed_sweep(session: Session, name: str, chart: Path | None, force: bool) -> Steps[Swept | SweptGrid]:
+def resumed_sweep(
+    session: Session, name: str, chart: Path | None, force: bool, engine: Engine
+) -> Steps[Swept | SweptGrid]:
     """A saved sweep, continued."""
     info = session.opened().info
     with taken(session.home, name, new=False) as folder:
@@ -112,7 +115,7 @@ def resumed_sweep(session: Session, name: str, chart: Path | None, force: bool) 
             one = min(more)
             raise UsageError(f"{one} is suppressed now, and was not when the sweep '{name}' began", f"release {one}")
         adapters = adapters_again(session, plan)
-        return (yield from run_sweep(session, plan, folder, changes_since(plan, info), chart, force, adapters))
+        return (yield from run_sweep(session, plan, folder, changes_since(plan, info), chart, force, adapters, engine))
 
 
 def changes_since(plan: SweepPlan, info: ModelInfo) -> list[str]:
@@ -132,10 +135,11 @@ def run_sweep(
     chart: Path | None,
     force: bool,
     adapters: dict[AdapterShare, Adapter],
+    engine: Engine,
 ) -> Steps[Swept | SweptGrid]:
     """Run a plan, what is kept of it left out, and write what was asked for."""
     from sessions.comparisons.sweeping import run
-    from sessions.evaluation.weighing import within
+    from sessions.evaluation.weighing import states_of
 
     opened = session.opened()
     done: list[SweepPoint] = []
@@ -151,8 +155,8 @@ def run_sweep(
             folder.append(batch)
         cells.extend(batch)
 
-    inside = {"within": within(session.arm_sources(), plan, adapters)} if plan.weighs else {}
-    steps = run(opened, plan, done, write, session.cancel, **inside)
+    states = states_of(plan, adapters) if plan.weighs else None
+    steps = run(opened, plan, done, write, states=states, engine=engine)
     try:
         answers = yield from with_partials(steps, lambda: swept_so_far(plan, cells))
     except Cancelled as cancelled:

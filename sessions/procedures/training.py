@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,9 @@ def answered_by_rounds(session: Session, rounds: Sequence[Round], max_tokens: in
     words = ["base"]
     for one in rounds:
         words += [f"round:{one.name}", *([f"round:{one.name}+unsuppressed"] if one.suppressed else [])]
-    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
+    sources = session.arm_sources()
+    model = sources.working(session.cancel)
+    states = [(arm.name, partial(arm.within, model)) for arm in arms_of(sources, tuple(words))]
     return (yield from in_states(session, "rounds", ", ".join(one.name for one in rounds), states, max_tokens))
 
 

@@ -261,9 +261,9 @@ def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
     result(loaded, "ensemble fr=0.2 es=0.8 --only --as both")
     ensemble = logits(loaded)
     arms = arms_of(loaded.arm_sources(), ("base", "fr*0.2+es*0.8", "es*0", "fr"))
-    seen = []
+    seen, model = [], loaded.arm_sources().working()
     for arm in arms:
-        with arm.within():
+        with arm.within(model):
             seen.append(logits(loaded))
     assert torch.equal(logits(loaded), ensemble)  # and all is as it was
     assert torch.allclose(seen[1], ensemble, atol=1e-5)

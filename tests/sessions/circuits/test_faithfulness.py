@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.circuits import multi_prompt
+from sessions.circuits.ablation_runs import NONE, WHOLE, AblationRun
 from sessions.circuits.attribution import Reference
 from sessions.circuits.cases import Case, last_logits, resolve_targets
 from sessions.circuits.discovery import AttributionOptions
-from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, curve, drawn, faithfulness, ranked, targets
+from sessions.circuits.faithfulness import curve, drawn, faithfulness, ranked, targets
 from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError

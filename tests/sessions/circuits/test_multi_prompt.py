@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
+from sessions.circuits.aggregation import Aggregate, Aggregation
 from sessions.circuits.attributing import attribute
 from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.cases import Case, resolve_targets
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import AttributionOptions, Scope
 from sessions.circuits.mean_effects import mean_effects
-from sessions.circuits.multi_prompt import Aggregate, Aggregation, collapsed, discover, mean_target
+from sessions.circuits.multi_prompt import collapsed, discover, mean_target
 from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.recording import means
 from sessions.circuits.verification import verify

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,12 +18,14 @@ from sessions.evaluation.checks import Check
 from sessions.evaluation.running import EvaluationPlan, run
 from sessions.evaluation.scores import TaskReply
 from sessions.evaluation.tasks import Task
-from sessions.evaluation.unrelated import loss, predicted, unrelated
+from sessions.evaluation.unrelated import loss_batches, mean_loss, predicted, summed_loss, unrelated
 from sessions.events import Progress, collected, finished
 from sessions.interventions.intervention import Intervention
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
+from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.pieces import Engine, WorkingModel, one_by_one
 from sessions.model.tokens import encode
 from sessions.model.units import Unit
 from sessions.session import Session
@@ -56,6 +57,15 @@ def plan(
     return EvaluationPlan(TASKS, tuple(read), Decoding(max_tokens=6, ends=frozenset({2})), texts, treatments, batch)
 
 
+def loss(opened: OpenModel, documents: tuple[Encoded, ...]) -> float | None:
+    sums = [summed_loss(opened, [documents[row] for row in rows]) for rows in loss_batches(opened, documents)]
+    return mean_loss(sums, documents)
+
+
+def here(session: Session) -> Engine:
+    return one_by_one(session.arm_sources().working(session.cancel))
+
+
 def texts(replies: list[TaskReply]) -> list[str]:
     return [reply.text for reply in replies]
 
@@ -71,18 +81,20 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def test_an_arm_is_the_model_that_it_says(session: Session, family: str) -> None:
     opened = adopt(tiny(family), tiny_tokenizer(), name=family)
     session.use_model(opened)
-    alone = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base",))))[1][0]
+    alone = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base",)), engine=here(session)))[1][0]
     clean = bits(opened)
     for number, layer in enumerate((1, 2)):
         session.take_edit(change(layer, number), f"noise{number}", "test")
     edited, hooks = bits(opened), count_hooks(opened.model)
     words = ("base", "edit", "1+2", "noise1", "2+1")
-    scores, replies = finished(run(opened, plan(opened), arms_of(session.arm_sources(), words)))
+    scores, replies = finished(run(opened, plan(opened), arms_of(session.arm_sources(), words), engine=here(session)))
     assert bits(opened) == edited != clean and count_hooks(opened.model) == hooks
     assert texts(replies[0]) == texts(alone) and scores[0].name == "base"
     assert texts(replies[1]) == texts(replies[2]) and scores[1].loss == scores[2].loss != scores[0].loss
     session.edits().turn(1, False)
-    scores, replies = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("edit", "noise1"))))
+    scores, replies = finished(
+        run(opened, plan(opened), arms_of(session.arm_sources(), ("edit", "noise1")), engine=here(session))
+    )
     assert texts(replies[0]) == texts(replies[1]) and scores[1].ratio == 1
     session.edits().undo(2)
     assert bits(opened) == clean
@@ -92,22 +104,24 @@ def test_a_saved_edit_that_is_not_applied_is_an_arm_too(session: Session) -> Non
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     session.use_model(opened)
     session.take_edit(change(), "noise", "test")
-    applied = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("edit",))))[1][0]
+    applied = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("edit",)), engine=here(session)))[1][0]
     session.edits().undo()
     clean = bits(opened)
-    saved = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("noise",))))[1][0]
+    saved = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("noise",)), engine=here(session)))[1][0]
     assert texts(saved) == texts(applied) and bits(opened) == clean
 
 
 def test_what_is_suppressed_is_so_unless_an_arm_says_otherwise(session: Session) -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     session.use_model(opened)
-    free = finished(loss(opened, plan(opened).documents))
+    free = loss(opened, plan(opened).documents)
     session.suppressed = tuple(Unit(layer, index) for layer in range(3) for index in range(0, 48, 2))
     with session.suppressing():
-        held = finished(loss(opened, plan(opened).documents))
-        scores, _ = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base", "unsuppressed"))))
-        assert finished(loss(opened, plan(opened).documents)) == held
+        held = loss(opened, plan(opened).documents)
+        scores, _ = finished(
+            run(opened, plan(opened), arms_of(session.arm_sources(), ("base", "unsuppressed")), engine=here(session))
+        )
+        assert loss(opened, plan(opened).documents) == held
     assert held != free
     assert [score.loss for score in scores] == [held, free]
 
@@ -122,26 +136,27 @@ def test_the_loss_is_that_of_each_text_alone(family: str) -> None:
             ids = torch.tensor([document.ids])
             logits = opened.model(input_ids=ids).logits[0]
             total += float(nn.functional.cross_entropy(logits[:-1].float(), ids[0, 1:], reduction="sum"))
-    assert finished(loss(opened, documents)) == pytest.approx(total / predicted(documents), rel=1e-5)
+    assert loss(opened, documents) == pytest.approx(total / predicted(documents), rel=1e-5)
 
 
 def test_what_is_live_is_in_force_in_replies_and_losses() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     off = (Intervention(tuple(Unit(2, index) for index in range(48)), 0.0),)
-    arm = EvaluationArm("x", "", _as_it_is)
-    free, held = (finished(run(opened, plan(opened, treatments=given), [arm])) for given in ((), off))
+    arm = EvaluationArm("x", "")
+    free, held = (
+        finished(run(opened, plan(opened, treatments=given), [arm], engine=one_by_one(WorkingModel(opened))))
+        for given in ((), off)
+    )
     assert free[0][0].loss != held[0][0].loss and texts(free[1][0]) != texts(held[1][0])
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 def test_replies_stand_in_the_order_of_the_tasks_whatever_the_batches() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     found = [
-        finished(run(opened, plan(opened, batch), [EvaluationArm("x", "", _as_it_is)]))[1][0] for batch in (1, 2, 32)
+        finished(run(opened, plan(opened, batch), [EvaluationArm("x", "")], engine=one_by_one(WorkingModel(opened))))[
+            1
+        ][0]
+        for batch in (1, 2, 32)
     ]
     assert found[0] == found[1] == found[2]
     assert [reply.task for reply in found[0]] == [1, 2, 3, 4, 5]
@@ -152,7 +167,7 @@ def test_replies_stand_in_the_order_of_the_tasks_whatever_the_batches() -> None:
 
 def test_progress_counts_tasks_and_never_falls_within_an_arm() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
-    events, _ = collected(run(opened, plan(opened), [EvaluationArm("x", "", _as_it_is)]))
+    events, _ = collected(run(opened, plan(opened), [EvaluationArm("x", "")], engine=one_by_one(WorkingModel(opened))))
     told = [event for event in events if isinstance(event, Progress) and event.label == "x: answering"]
     assert [event.done for event in told] == sorted(event.done for event in told)
     assert told[-1].total == 5 and told[0].unit.startswith("tasks, ") and told[0].unit.endswith(" a second")
@@ -166,7 +181,7 @@ def test_a_run_that_is_cancelled_leaves_edits_and_weights_as_they_were(session: 
     session.take_edit(change(), "noise", "test")
     edited, hooks, taken = bits(opened), count_hooks(opened.model), list[TaskReply]()
     steps = run(
-        opened, plan(opened), arms_of(session.arm_sources(), ("base", "edit")), taken.extend, cancel=session.cancel
+        opened, plan(opened), arms_of(session.arm_sources(), ("base", "edit")), taken.extend, engine=here(session)
     )
     for _ in range(at + 1):
         next(steps)
