@@ -56,4 +56,4 @@ class Machines(Options, frozen=True):
 
 
 #: The rule of verbs that have these options.
-WORKERS_ON = Needs(("workers",), "on", "{some} is for a cluster", f"for example: {{some}} {_EXAMPLE}")
+WORKERS_ON = Needs(("workers",), "on", "{some} is for a cluster", "for example: --on ray {some} 4")

@@ -90,7 +90,7 @@ class Session:
         self.trusting = False  # whether command files may open models that come with their own code
         self.with_model = ExitStack()  # what ends when the model is closed or exchanged: workers on other machines
         self._encoded: Encoded | None = None
-        self._suppressions = SuppressionStack()
+        self.suppressions = SuppressionStack()
         self._autoencoders = AutoencoderCache()
 
     def opened(self) -> OpenModel:
@@ -331,11 +331,11 @@ class Session:
     def suppressing(self) -> AbstractContextManager[Suppression | None]:
         """Inside the block the suppressed neurons are at zero in every pass. Yields None where there are none. Nested
         blocks do not accumulate; the innermost applies."""
-        return self._suppressions.held(None if self.model is None else self.model.anatomy, self.suppressed)
+        return self.suppressions.held(None if self.model is None else self.model.anatomy, self.suppressed)
 
     def unsuppressed(self) -> AbstractContextManager[None]:
         """Inside the block no neuron is suppressed."""
-        return self._suppressions.lifted()
+        return self.suppressions.lifted()
 
     @contextmanager
     def pristine(self) -> Iterator[None]:

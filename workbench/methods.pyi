@@ -350,6 +350,8 @@ class Verbs:
         no_verify: bool = False,
         batch: int | None = None,
         force: bool = False,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> Discovered:
         """Find the neurons and heads that carry the next token.
 
@@ -422,6 +424,10 @@ class Verbs:
                 prompts, corrupt (default: zero; for many prompts, their mean)
             reference_seed (str | None): the seed of that prompt (default: this prompt's)
             steps (int | None): passes of `method="ig"` (default: 16)
+
+        Args, many machines:
+            on (str | None): compute on a Ray cluster (ray: on this machine)
+            workers (int | None): workers at most (default: one a GPU or, for a model on the CPU, a CPU)
 
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
@@ -743,6 +749,8 @@ class Verbs:
         seed: int | None = None,
         batch: int | None = None,
         force: bool = False,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> Faithfulness:
         """Measure how much of the behaviour the circuit keeps alone, and how much is left without it.
 
@@ -780,6 +788,10 @@ class Verbs:
             seed (int | None): random seed for these (default: the setting rng)
             batch (int | None): tokens computed at once, which bounds the memory (default: 1024)
             force (bool): use means:NAME of another model
+
+        Args, many machines:
+            on (str | None): compute on a Ray cluster (ray: on this machine)
+            workers (int | None): workers at most (default: one a GPU or, for a model on the CPU, a CPU)
 
         Returns:
             Faithfulness: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by
@@ -1176,6 +1188,8 @@ class Verbs:
         answer: bool = False,
         positions: str | None = None,
         marker: str | None = None,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> Swept | SweptGrid:
         """Run a range of multipliers on the same neurons, as one batched job.
 
@@ -1220,6 +1234,10 @@ class Verbs:
             answer (bool): only in the answer after the thought; without a thought, the whole reply
             positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
             marker (str | None): the text that ends a thought (default: the template's)
+
+        Args, many machines:
+            on (str | None): compute on a Ray cluster (ray: on this machine)
+            workers (int | None): workers at most (default: one a GPU or, for a model on the CPU, a CPU)
 
         Returns:
             Swept: one arm per multiplier, in the order given, and the knee. Its fields: selection, neurons,
@@ -1906,6 +1924,8 @@ class Verbs:
         batch: int | None = None,
         memory: int | None = None,
         force: bool = False,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> AtlasBuilt:
         """Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate.
 
@@ -1932,6 +1952,10 @@ class Verbs:
                 paragraphs)
             docs (int | None): documents to read at most, from the first
             length (int | None): tokens to cut documents to, BOS included (default: 128)
+
+        Args, many machines:
+            on (str | None): compute on a Ray cluster (ray: on this machine)
+            workers (int | None): workers at most (default: one a GPU or, for a model on the CPU, a CPU)
 
         Returns:
             AtlasBuilt: what the new atlas covers. `tokens` counts positions, `empty` the documents without
@@ -2877,6 +2901,8 @@ class Verbs:
         unrelated: str | Path | Sequence[str | dict[str, Any]] | None = None,
         keep: str | Path | None = None,
         force: bool = False,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> Evaluated:
         """Answer a file of tasks with and without the edits, and count what is right.
 
@@ -2920,6 +2946,10 @@ class Verbs:
                 (default: built in); none leaves it out
             keep (str | Path | None): the file for the texts (default: one in the home folder)
             force (bool): replace that file
+
+        Args, many machines:
+            on (str | None): compute on a Ray cluster (ray: on this machine)
+            workers (int | None): workers at most (default: one a GPU or, for a model on the CPU, a CPU)
 
         Returns:
             Evaluated: a file of tasks under one or more arms, each compared with the first. Its fields:

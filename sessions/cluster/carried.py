@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from sessions import errors
-from sessions.edits.edit import Edit
 from sessions.errors import ModelError, UsageError, WorkbenchError
 from sessions.model.info import ModelInfo, Opening
 from sessions.model.units import Unit
 from sessions.versions import versions
+
+if TYPE_CHECKING:  # imports torch: a worker of another version says so before
+    from sessions.edits.edit import Edit
 
 #: What the hint of an error says where nodes have another version.
 SAME_VERSION = "install the same version on every node: pip install 'neuron-workbench[ray]'"

@@ -40,6 +40,11 @@ class SuppressionStack:
             finally:
                 self._innermost = outer
 
+    def notice(self) -> None:
+        """Note that others have run a pass with the neurons at zero."""
+        if self._innermost is not None:
+            self._innermost.met = True
+
     @contextmanager
     def lifted(self) -> Iterator[None]:
         """Inside the block no neuron is suppressed."""

@@ -35,6 +35,7 @@ def engine_of(session: Session, on: str | None, workers: int | None) -> Steps[En
 
     hired = yield from _hired(session, on.partition(":")[2], workers)
     state = CarriedState(session.state_key(), session.edits().active, session.suppressed)
+    session.suppressions.notice()
     return hired.engine(state, session.cancel)
 
 
@@ -57,18 +58,18 @@ def _hired(session: Session, address: str, most: int | None) -> Steps[Workers]:
         return hired
     from sessions.cluster.workers import Workers
 
-    if hired is None:
-        cluster = yield from connected(address)
-        session.with_model.callback(_leave, session)
-    else:
+    if hired is not None:
+        others = Workers(hired.cluster, model, most)  # raises where there is no room for so many
         hired.close()
-        cluster = hired.cluster
+        _WORKERS[session] = others
+        return others
+    cluster = yield from connected(address)
     try:
         _WORKERS[session] = Workers(cluster, model, most)
     except UsageError:
-        if hired is None:
-            cluster.close()
+        cluster.close()
         raise
+    session.with_model.callback(_leave, session)
     return _WORKERS[session]
 
 
