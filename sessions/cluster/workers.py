@@ -76,7 +76,8 @@ class Workers:
         self._make: Callable[[], Any] = lambda: kind.remote(model, threads)
         self._hands: list[Hand] = []
         self._jobs = 0
-        self._failed = 0  # workers in a row that were lost before they were ready
+        self._failed = 0  # times in a row that workers were lost before they were ready
+        self._resume = 0.0  # when to start workers again: a node that is lost stays on Ray's list for a while
         self._without_room: float | None = None  # since when no node could run a worker
 
     def _need(self) -> dict[str, float]:
@@ -169,6 +170,8 @@ class Workers:
             raise ModelError(
                 f"no node is left in {self.cluster} that could run a worker", "start nodes again: ray start"
             )
+        if monotonic() < self._resume:
+            return
         wanted = min(room, self.most or room)
         work.read_ahead(2 * wanted + 1)
         idle = sum(hand.piece < 0 for hand in self._hands)
@@ -236,8 +239,10 @@ class Workers:
             ModelError: it was not the first.
         """
         if number < 0:
-            self._failed += 1
-            if self._failed >= TRIES:
+            if monotonic() >= self._resume:  # those that are lost together count once
+                self._failed += 1
+                self._resume = monotonic() + self._failed
+            if self._failed >= TRIES and self.cluster.room(_resources(self._needs)):
                 raise ModelError(f"{TRIES} workers ended before they were ready: {first_line(error)}", SAME_VERSION)
         elif work.lost(number) >= TRIES:
             raise ModelError(

@@ -151,7 +151,7 @@ def test_a_worker_of_another_version_is_refused(
     refused = failure(session, f"{SWEEP} {cluster.on} --workers 1")
     assert refused.error == "model" and "runs other sources of the workbench" in refused.message
     assert "pip install" in refused.hint
-    with pytest.raises(ModelError, match="runs torch .*, and this session torch 0.0.1"):
+    with pytest.raises(ModelError, match=r"runs torch .*, and this session torch 0.0.1"):
         carried.check_code({"torch": "0.0.1"}, "here")
 
 
