@@ -300,6 +300,8 @@ _TEXTS = ["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t",
 #: Texts that one kind of word or another can read.
 _SPELT = [
     "circuit.size",
+    "ray",
+    "ray:10.0.0.1:6379",
     "last",
     "after:.",
     "0.1-2",
