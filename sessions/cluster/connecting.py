@@ -31,13 +31,15 @@ class RayCluster:
     """A cluster that this process is connected to.
 
     `address` is empty for one that was started on this machine, whose files are in `folder`. `own` is whether the
-    connection was made here, and `ended` lets the thread go that made it.
+    connection was made here, `ended` lets the thread go that made it, and
+    `head` is where the head listens.
     """
 
     ray: Any
     address: str
     own: bool
     ended: threading.Event
+    head: str
     folder: str = ""
 
     def __str__(self) -> str:
@@ -52,6 +54,15 @@ class RayCluster:
         return sum(
             min(int(node.get(name, 0.0) // amount) for name, amount in needs.items() if amount) for node in self.nodes()
         )
+
+    def answers(self) -> bool:
+        """Whether the head of the cluster is there: a question to Ray would wait for it for ever."""
+        host, _, port = self.head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the connection, if it was made here; a cluster that was started here ends with it."""
@@ -101,7 +112,7 @@ def _closed(outcome: Future[RayCluster]) -> None:
 def _connect(address: str, ended: threading.Event) -> RayCluster:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A session outlives a cluster whose head is gone; Ray's own client would end the process after a minute.
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "100000000")
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "2000000")
     if address:
         _check_answers(address)
     import ray
@@ -111,7 +122,7 @@ def _connect(address: str, ended: threading.Event) -> RayCluster:
     if hasattr(worker, "listen_error_messages"):
         worker.listen_error_messages = lambda *_: None
     if ray.is_initialized():
-        return RayCluster(ray, address, own=False, ended=ended)
+        return RayCluster(ray, address, own=False, ended=ended, head=_head(ray))
     logging.getLogger("ray").setLevel(logging.ERROR)
     words: dict[str, Any] = {
         "log_to_driver": False, "logging_level": "ERROR", "configure_logging": False, "ignore_reinit_error": True,
@@ -126,7 +137,11 @@ def _connect(address: str, ended: threading.Event) -> RayCluster:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
         raise _no_cluster(address, first_line(error)) from error
-    return RayCluster(ray, address, own=True, ended=ended, folder=folder)
+    return RayCluster(ray, address, own=True, ended=ended, head=_head(ray), folder=folder)
+
+
+def _head(ray: Any) -> str:
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _check_answers(address: str) -> None:

@@ -79,6 +79,8 @@ class Workers:
         self._failed = 0  # times in a row that workers were lost before they were ready
         self._resume = 0.0  # when to start workers again: a node that is lost stays on Ray's list for a while
         self._without_room: float | None = None  # since when no node could run a worker
+        self.lost = False  # whether the head was given up
+        self._silent: float | None = None  # since when the head does not answer
 
     def _need(self) -> dict[str, float]:
         """What each worker needs: a GPU, or an equal share of the CPUs."""
@@ -161,6 +163,8 @@ class Workers:
         Raises:
             ModelError: there has been no room for any for a while.
         """
+        if not self._head_answers():
+            return
         room = self.cluster.room(_resources(self._needs))
         if room or any(hand.ready for hand in self._hands):
             self._without_room = None
@@ -179,6 +183,22 @@ class Workers:
             hand = Hand(self._make())
             hand.owes = hand.actor.open.remote()
             self._hands.append(hand)
+
+    def _head_answers(self) -> bool:
+        """Whether the head of the cluster is there.
+
+        Raises:
+            ModelError: it has not been for a while.
+        """
+        if self.cluster.answers():
+            self._silent = None
+            return True
+        self._silent = self._silent or monotonic()
+        if monotonic() - self._silent >= PATIENCE:
+            raise ModelError(
+                f"the head of {self.cluster} does not answer any more", "start the cluster again: ray start"
+            )
+        return False
 
     def _give(self, hand: Hand, work: _Work[Any, Any], refs: tuple[Any, Any]) -> None:
         """The next piece, if there is one, for a worker that is free."""

@@ -51,7 +51,7 @@ def _hired(session: Session, address: str, most: int | None) -> Steps[Workers]:
 
     model = carried(session.opening, session.opened().info, session.store.models)
     hired = _WORKERS.get(session)
-    if hired is not None and hired.cluster.address != address:
+    if hired is not None and (hired.cluster.address != address or hired.lost):
         session.with_model.close()
         hired = None
     if hired is not None and (hired.model, hired.most) == (model, most):
