@@ -53,7 +53,10 @@ def measured(small: bool = False, repeats: int = 5) -> tuple[list[Figure], list[
 def compiled(opened: OpenModel, repeats: int) -> list[Figure]:
     """Speed of the compiled step against transformers' `generate`, as it is and with neurons ablated."""
     neurons = tuple(Unit(layer, index) for layer in range(opened.anatomy.n_layers) for index in range(4))
-    runs = {"transformers": by_transformers(opened), "plain": partial(ours, opened, ())}
+    runs: dict[str, Callable[[], object]] = {
+        "transformers": by_transformers(opened),
+        "plain": partial(ours, opened, ()),
+    }
     seconds = in_turns(repeats, **runs)
     begun = perf_counter()
     reason = compile_decoding(opened.model)

@@ -34,7 +34,9 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import AffineChange, NotCaptured, bare_dict, captured
 from sessions.model.known_pass import KnownPass
 from sessions.model.positions import encoding_of
+from sessions.model.units import NEURONS, Kind
 
+_HEADS: tuple[Kind, ...] = ("head",)
 #: Tokens that the smallest static cache holds.
 STEP = 256
 #: What torch.compile may keep of one function; each size and each group of sites is one.
@@ -117,12 +119,14 @@ class CompiledDecoding:
         if self._broken:
             return None
         if type(cache) is not DynamicCache or any(type(layer) is not DynamicLayer for layer in cache.layers):
-            return self.refuse("its cache has no fixed length")
+            self.refuse("its cache has no fixed length")
+            return None
         try:
             affine, hears = captured(self._model)
             variant = self._variant(affine)
         except NotCaptured as reason:
-            return self.refuse(str(reason))
+            self.refuse(str(reason))
+            return None
         return CompiledText(self, self._model, variant, affine, hears, cache, padding)
 
     def refuse(self, reason: str, *, ever: bool = False) -> None:
@@ -139,8 +143,8 @@ class CompiledDecoding:
             self._variants, self._modules = {}, modules  # an adapter was put on or taken off
         changed = {id(module) for module, _ in affine}
         parts = anatomy.read(self._model)
-        neurons = {id(site.module): site for _, site in parts.unit_sites(("neuron",))}
-        heads = {id(site.module): site for _, site in parts.unit_sites(("head",))}
+        neurons = {id(site.module): site for _, site in parts.unit_sites(NEURONS)}
+        heads = {id(site.module): site for _, site in parts.unit_sites(_HEADS)}
         for name, sites in (("plain", {}), ("neurons", neurons), ("units", neurons | heads)):
             if changed <= set(sites):
                 if name not in self._variants:
@@ -311,7 +315,7 @@ def _twin(module: nn.Module, widths: dict[int, int], slots: dict[int, _Slot], ma
     return made[id(module)]
 
 
-class _FixedLayer(StaticLayer):
+class _FixedLayer(StaticLayer):  # type: ignore[misc]
     """A layer of a static cache, made of the keys and values that are there already."""
 
     def __init__(self, keys: Tensor, values: Tensor, size: int) -> None:
