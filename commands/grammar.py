@@ -31,7 +31,7 @@ FAMILIES = (
     "universal", "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting",
     "adapters", "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "patching", "lens", "sae",
     "surgery", "evaluating", "training", "rounds", "artifacts", "exporting", "importing", "fingerprints", "control",
-    "reporting", "undoing", "expecting",
+    "reporting", "undoing", "expecting", "benching",
 )  # fmt: skip
 
 

@@ -87,6 +87,7 @@ class UseModel(Request, frozen=True):
         ),
     ] = None
     trust_remote_code: Annotated[bool, TrustFlag("run Python code that comes with this one model")] = False
+    compile: Annotated[bool, Flag("decode with a compiled step: slow to start, then faster")] = False
     again: Annotated[bool, Flag("load it again, even if it is open with the same options")] = False
 
     def run(self, session: Session) -> Steps[ModelOpened]:
@@ -99,6 +100,7 @@ class UseModel(Request, frozen=True):
             device_map=self.device_map,
             load_in=self.load_in,
             trust_remote_code=self.trust_remote_code,
+            compile=self.compile,
             folder=os.getcwd(),
         )
         if opening == session.opening and session.model is not None and not self.again:
@@ -107,6 +109,8 @@ class UseModel(Request, frozen=True):
         opened = yield from session.open(opening)
         notes = [] if opened.info.has_template else ["it has no chat template: prompts are read raw"]
         notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
+        if opened.info.decoding.startswith("not"):
+            notes.append(f"decoding is {opened.info.decoding}")
         notes += generation_rules(opened.info)
         if earlier is not None and session.circuit is None:
             notes.append(dropped_circuit(earlier, opened.info))

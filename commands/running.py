@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import closing
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs, to_builtins
 
@@ -24,6 +24,9 @@ from sessions.model.native import is_panic, said_by
 from sessions.results import Expected, Help, Ran
 from sessions.session import Session
 from sessions.versions import versions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def run(session: Session, line: str, *, where: str = "") -> Generator[Event, None, None]:
@@ -60,6 +63,8 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
+        if session.model is not None and session.model.info.decoding == "compiled":
+            outcome = _with_decoding(outcome, session.model.model)
         _remember(session, VERBS[call.verb].head, value)
         if past.moves == moves:  # it is no undo, and no file, whose lines were remembered one by one
             applied = tuple(name for name in session.edit_names() if name not in edits)
@@ -86,6 +91,17 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     after = session.state()
     if after != before:
         yield after
+
+
+def _with_decoding(outcome: Result, model: PreTrainedModel) -> Result:
+    """The outcome, with a remark if a text was generated without the compiled step for a reason not told before."""
+    from sessions.model.compiling import compiled_decoding
+
+    compiled = compiled_decoding(model)
+    if compiled is None or not compiled.remark:
+        return outcome
+    remark, compiled.remark = compiled.remark, ""
+    return with_remark(outcome, remark)
 
 
 def _remember(session: Session, verb: str, value: Value) -> None:

@@ -16,6 +16,7 @@ from sessions.results.interventions import Compared, PresetShown, StrengthShown,
 from sessions.results.lenses import LensFitted, LensRead, LogitComponents
 from sessions.results.patching import CausalTrace, Patched
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
+from sessions.results.speed import SpeedMeasured
 from sessions.results.states import AtlasBuilt, AtlasShown, AtlasTop, AutoencoderOpened, Injected, InjectedByLayer, MeansBuilt, MeansShown, QuietShown, StateEncoded
 from sessions.results.training import RecruitsShown, RoundTrained, RoundsCompared, RoundsShown
 
@@ -29,6 +30,7 @@ class Verbs:
         device_map: str | None = None,
         load_in: Literal["8bit", "4bit"] | None = None,
         trust_remote_code: bool = False,
+        compile: bool = False,
         again: bool = False,
     ) -> ModelOpened:
         """Open a model, or describe the one that is open.
@@ -47,6 +49,7 @@ class Verbs:
             device_map (str | None): spread the layers over devices, as accelerate does: auto
             load_in (Literal["8bit", "4bit"] | None): quantise while loading (needs bitsandbytes and CUDA)
             trust_remote_code (bool): run Python code that comes with this one model
+            compile (bool): decode with a compiled step: slow to start, then faster
             again (bool): load it again, even if it is open with the same options
 
         Returns:
@@ -3727,6 +3730,41 @@ class Verbs:
         Examples:
             wb.expect("circuit.size", ">=", 50)
             wb.expect("prob", " Austin", ">", 0.5)
+        """
+    def bench(
+        self,
+        *,
+        tokens: int = 128,
+        write: int = 32,
+        effects: int = 50,
+        repeats: int = 3,
+    ) -> SpeedMeasured:
+        """Measure what this machine does for the open model.
+
+        Prefill and decoding in tokens a second, discover, exact effects, and a training step, each beside
+        the plain call of transformers or PEFT that does the least of the same. Decoding one text reads all
+        weights for every token; the memory bandwidth of this machine, measured by a copy, bounds it. Text
+        and tokens are made up; nothing is kept. Suppressed neurons and edits stay in force.
+
+        Args:
+            tokens (int): length of the text that is read (default 128)
+            write (int): tokens that are generated (default 32)
+            effects (int): neurons whose exact effect is computed (default 50)
+            repeats (int): how often each is timed; the median counts (default 3)
+
+        Returns:
+            SpeedMeasured: what this machine does for the open model. `bandwidth` is that of a copy, in
+                bytes a second, and `read` the bytes of weights that a token reads; `share` is the part of
+                the bandwidth that decoding reaches. Its fields: info, rows, bandwidth, read, share,
+                threads, peak.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.bench()
+            wb.bench(tokens=1024, write=64)
         """
     def preset(self, action: Literal["save", "apply", "list"] = ..., *words: Any, **options: Any) -> Listed | PresetShown | Saved:
         """preset, one of several actions:

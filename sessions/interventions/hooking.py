@@ -8,7 +8,7 @@ the activations keep their bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +42,7 @@ def intervening(anatomy: Anatomy, rows: Sequence[Row], extents: Extents | None =
     listed = [(row,) if isinstance(row, Intervention) else row for row in rows]
     wheres = {treatment.where for row in listed for treatment in row}
     following = TokenTracker(extents, frozenset(where.marker for where in wheres if where.region in SEGMENTS))
-    hooks = [on_neurons(plan.site, plan.apply) for plan in _plans(anatomy, listed, following)]
+    hooks = [on_neurons(plan.site, plan) for plan in _plans(anatomy, listed, following)]
     with together([following.running(anatomy), *hooks]):
         yield following
 
@@ -87,7 +87,7 @@ class _Plan:
     rows: int
     parts: tuple[_Part, ...]
 
-    def apply(self, activations: Tensor, routing: Routing | None) -> Tensor:
+    def __call__(self, activations: Tensor, routing: Routing | None) -> Tensor:
         """The changed activations of one call; the input tensor is left as it is."""
         # Some families flatten batch and sequence before an MLP; rows are separated again here.
         seq = activations.numel() // activations.shape[-1] // self.rows // (routing.per_token if routing else 1)
@@ -101,6 +101,36 @@ class _Plan:
                 else:
                     changed = self._routed(changed, part, limited, routing)
         return changed.reshape(activations.shape)
+
+    def key(self) -> Hashable:
+        """What the changes of a step of generation depend on: the rows and the neurons at which they are in force."""
+        keys: list[Hashable] = []
+        for part in self.parts:
+            force = self.following.in_force(part.where, self.rows, 1)
+            which, _ = self._pinned_now(part, 1, force)
+            keys.append((None if force is None else tuple(force.host[:, 0].tolist()), tuple(which.tolist())))
+        return tuple(keys)
+
+    def coefficients(self) -> tuple[Tensor, Tensor | None]:
+        """The changes of a step of generation as m and c of m · h + c, `[rows, width]` each."""
+        like = next(part.there.multiplier for part in self.parts)
+        m = torch.ones(self.rows, self.site.width, dtype=like.dtype, device=like.device)
+        c = torch.zeros_like(m)
+        for part in self.parts:
+            force = self.following.in_force(part.where, self.rows, 1)
+            if part.everywhere is not None:
+                multiplier, constant = part.everywhere.multiplier, part.everywhere.constant
+                added = c * multiplier if constant is None else c * multiplier + constant
+                here = None if force is None else force.mask(m.device)
+                c = added if here is None else torch.where(here, added, c)
+                m = m * multiplier if here is None else torch.where(here, m * multiplier, m)
+            which, _ = self._pinned_now(part, 1, force)
+            if len(which):
+                row, _, neuron = part.pinned[which].T.to(m.device)
+                which = which.to(m.device)
+                c[row, neuron] = part.there(c[row, neuron], which)
+                m[row, neuron] = m[row, neuron] * part.there.multiplier[which]
+        return m, c
 
     def _dense(self, activations: Tensor, part: _Part, force: Force | None) -> Tensor:
         changed, device = activations, activations.device

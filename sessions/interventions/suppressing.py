@@ -7,14 +7,15 @@ so that hooks that record or change activations later see the zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sessions.model.homes import home_of
-from sessions.model.hooks import Change, Routing, on_neurons, together
+from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy
 from sessions.model.sites import ExpertSite, Site
 from sessions.model.units import Unit, noun
@@ -40,10 +41,14 @@ class Suppression:
         for key, site in sites.items():
             self._kept.append((site, _mask(site, numbers[key])))
 
+    @property
+    def is_lifted(self) -> bool:
+        return self._lifted > 0
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Inside the block the neurons are at zero."""
-        with together(on_neurons(site, self._zeroed(site, kept)) for site, kept in self._kept):
+        with together(on_neurons(site, _Zeroed(self, site, kept)) for site, kept in self._kept):
             yield
 
     @contextmanager
@@ -55,17 +60,29 @@ class Suppression:
         finally:
             self._lifted -= 1
 
-    def _zeroed(self, site: Site, kept: Tensor) -> Change:
-        def change(activations: Tensor, routing: Routing | None) -> Tensor:
-            if self._lifted:
-                return activations
-            self.met = True
-            if routing is None:
-                return activations * kept.to(activations.dtype)
-            assert isinstance(site, ExpertSite)
-            return activations * kept.view(site.n_experts, -1)[routing.experts].to(activations.dtype)
 
-        return change
+@dataclass(frozen=True, eq=False)
+class _Zeroed:
+    """The change at one site. `kept` is 0 for the neurons at zero and 1 for all others, `[width]`."""
+
+    suppression: Suppression
+    site: Site
+    kept: Tensor
+
+    def __call__(self, activations: Tensor, routing: Routing | None) -> Tensor:
+        if self.suppression.is_lifted:
+            return activations
+        self.suppression.met = True
+        if routing is None:
+            return activations * self.kept.to(activations.dtype)
+        assert isinstance(self.site, ExpertSite)
+        return activations * self.kept.view(self.site.n_experts, -1)[routing.experts].to(activations.dtype)
+
+    def key(self) -> Hashable:
+        return self.suppression.is_lifted
+
+    def coefficients(self) -> tuple[Tensor, Tensor | None]:
+        return (torch.ones_like(self.kept) if self.suppression.is_lifted else self.kept), None
 
 
 def described(neurons: Sequence[Unit]) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope
-from sessions.model.hooks import after, called, together
+from sessions.model.hooks import Watching, after, called, together
 from sessions.model.known_pass import KnownPass, known_pass
 from sessions.model.parts import Anatomy
 
@@ -70,6 +70,7 @@ class TokenTracker:
         self._positions: Tensor | None = None
         self._known: KnownPass | None = None
         self._host: Tensor | None = None
+        self._followed = False
         self._ids: Tensor | None = None
         self._forces: dict[tuple[TokenScope, int], Force] = {}
         self._longest = max((len(marker.encode()) for marker in markers), default=0) + 4
@@ -90,14 +91,18 @@ class TokenTracker:
             given = position_ids if isinstance(position_ids, Tensor) else _positions(args, kwargs)
             self._positions, self._host = given, None
             self._known = None if given is None else known_pass(tuple(given.shape))
-            self._forces = {}
+            self._forces, self._followed = {}, False
 
         def read(ids: Tensor, output: Tensor) -> Tensor:
-            self._ids = ids
+            self._ids, self._followed = ids, False
             return output
 
-        ids = [after(anatomy.embeddings[0], read)] if self._markers else []
-        with together([called(anatomy.decoder, start), *ids]):
+        def hear(known: KnownPass) -> None:
+            self._positions, self._host, self._known = None, torch.tensor(known.positions), known
+            self._forces, self._followed = {}, False
+
+        ids = [after(anatomy.embeddings[0], Watching(read, lambda _: None))] if self._markers else []
+        with together([called(anatomy.decoder, Watching(start, hear)), *ids]):
             yield
 
     @property
@@ -160,12 +165,18 @@ class TokenTracker:
 
     def _follow(self, rows: int) -> None:
         """Read the ids of the running pass, unless they were read already."""
-        if self._ids is None or self._extents is None:
+        if self._followed or not self._markers or self._extents is None:
             return
-        table = self.table(rows, self._ids.shape[-1], torch.device("cpu"))
+        if self._known is not None:
+            ids = self._known.ids
+        elif self._ids is not None:
+            ids = self._ids.tolist()
+        else:
+            return
+        self._followed = True
+        table = self.table(rows, len(ids[0]), torch.device("cpu"))
         if int(table.min()) == 0:
             self._restart()
-        ids, self._ids = self._ids.tolist() if self._known is None else self._known.ids, None
         for row, (tokens, positions) in enumerate(zip(ids, table.tolist(), strict=True)):
             for token, position in zip(tokens, positions, strict=True):
                 if position >= self._extents.replies[row]:

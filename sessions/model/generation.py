@@ -10,6 +10,8 @@ A row whose logits become infinite or NaN ends there; the other rows go on.
 The cache is used only while it equals what a fresh pass would compute. If positions are encoded by the length of the
 text (`positions`) and a row reaches a length with another encoding, the whole text is read again.
 
+With a compiled model (`compiling`) the prompt is read as ever, and the steps after it are one graph each.
+
 A step waits for the device once, for the chosen tokens. Positions and texts are known on the host (`known_pass`).
 
 `transformers.generate` is not used because it cannot return control between tokens, nor stop in the middle of a row.
@@ -28,6 +30,7 @@ from transformers import Cache, LogitsProcessorList, PreTrainedModel, PreTrained
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from sessions.model import masks
+from sessions.model.compiling import CompiledText, compiled_decoding
 from sessions.model.homes import home_of
 from sessions.model.known_pass import KnownPass, knowing
 from sessions.model.positions import encoding_of
@@ -148,6 +151,8 @@ class _Reader:
         self._positions: Tensor | None = None
         self._cache: Cache | None = None
         self._everything = self._ids
+        self._compiled = compiled_decoding(model)
+        self._text: CompiledText | None = None
 
     def read(self, running: Sequence[bool]) -> Tensor:
         """Read what is new, and return the logits after it, `[rows, vocab]`."""
@@ -162,6 +167,13 @@ class _Reader:
             self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
         else:
             self._positions = self._positions[:, -1:] + 1
+        if self._cache is not None and self._compiled is not None:
+            self._text, self._compiled = self._compiled.begin(self._cache, self._padding), None
+        if self._text is not None:
+            found = self._text.step(self._ids, self._positions, self._known())
+            if found is not None:
+                return found
+            self._cache, self._text = self._text.plain(), None
         masked = any(self._padding)
         with knowing(self._known()), self._lengths(length), masks.padded() if masked else masks.unpadded():
             out = self._model(

@@ -7,29 +7,123 @@ neurons, whether they are the input of a dense down projection or the product in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from sessions.cancel import Cancel
 from sessions.errors import ModelError
+from sessions.model.known_pass import KnownPass
 from sessions.model.parts import Anatomy, Layer
 from sessions.model.sites import ExpertSite, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Watching:
+    """A function of a hook that only looks at a pass. `hear` is called instead beside a pass that runs no Python."""
+
+    look: Callable[..., Any]
+    hear: Callable[[KnownPass], None]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.look(*args)
+
+
+@runtime_checkable
+class AffineChange(Protocol):
+    """A change of activations by m · h + c, which a pass that runs no Python can make too.
+
+    Both are for the running pass, which reads one token a row. `key` is equal where the coefficients are.
+    """
+
+    def key(self) -> Hashable: ...
+
+    def coefficients(self) -> tuple[Tensor, Tensor | None]:
+        """m and c, `[rows, width]` or `[width]`; None adds nothing."""
+        ...
+
+
+class NotCaptured(Exception):
+    """A hook is there that only Python can run; the message names where."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Before:
+    change: Callable[[Tensor], Tensor]
+    place: int
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*args[: self.place], self.change(args[self.place]), *args[self.place + 1 :])
+
+
+@dataclass(frozen=True, eq=False)
+class _After:
+    change: Callable[[Tensor, Any], Any]
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return self.change(_beside(args[0], output), output)
+
+
+@dataclass(frozen=True, eq=False)
+class _Called:
+    change: Callable[[tuple[Any, ...], dict[str, Any]], None]
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.change(args, kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Dense:
+    """A change of a dense site's activations, `[batch, seq, width]`."""
+
+    change: Change
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        return self.change(activations, None)
+
+
+def captured(
+    model: nn.Module,
+) -> tuple[list[tuple[nn.Module, AffineChange]], list[Callable[[KnownPass], None]]]:
+    """What the hooks of a model do, as numbers: changes of the first argument of modules, and functions that look.
+
+    Raises:
+        NotCaptured: a hook does something else.
+    """
+    affine: list[tuple[nn.Module, AffineChange]] = []
+    hears: list[Callable[[KnownPass], None]] = []
+    for name, module in model.named_modules():
+        if {"forward", "_apply_gate"} & module.__dict__.keys():
+            raise NotCaptured(f"{name} computes something else")
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+            change = getattr(hook, "change", hook)
+            if isinstance(change, Watching):
+                hears.append(change.hear)
+            elif isinstance(change, _Dense) and isinstance(change.change, AffineChange):
+                affine.append((module, change.change))
+            else:
+                raise NotCaptured(f"a hook on {name} is not a change by numbers")
+    return affine, hears
+
+
+def bare_dict(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module, without its hooks."""
+    return {
+        name: type(value)() if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) else value
+        for name, value in vars(module).items()
+    }
 
 
 @contextmanager
 def before(module: nn.Module, change: Callable[[Tensor], Tensor], place: int = 0) -> Iterator[None]:
     """Replace an argument, the first unless another `place` is given, of every call of `module` inside the block."""
 
-    def hook(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (*args[:place], change(args[place]), *args[place + 1 :])
-
-    handle = module.register_forward_pre_hook(hook)
+    handle = module.register_forward_pre_hook(_Before(change, place))
     try:
         yield
     finally:
@@ -42,7 +136,7 @@ def after(module: nn.Module, change: Callable[[Tensor, Any], Any]) -> Iterator[N
 
     Both are where the module computes: one on another device than what comes before it takes its arguments there.
     """
-    handle = module.register_forward_hook(lambda _, args, output: change(_beside(args[0], output), output))
+    handle = module.register_forward_hook(_After(change))
     try:
         yield
     finally:
@@ -57,7 +151,7 @@ def _beside(given: Any, output: Any) -> Any:
 @contextmanager
 def called(module: nn.Module, hear: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
     """Inside the block `hear` gets the arguments of every call of `module`, positional and named, before it runs."""
-    handle = module.register_forward_pre_hook(lambda _, args, kwargs: hear(args, kwargs), with_kwargs=True)
+    handle = module.register_forward_pre_hook(_Called(hear), with_kwargs=True)
     try:
         yield
     finally:
@@ -163,7 +257,7 @@ def on_neurons(site: Site, change: Change) -> Iterator[None]:
         with _on_experts(site, change):
             yield
     else:
-        with before(site.module, lambda activations: change(activations, None)):
+        with before(site.module, _Dense(change)):
             yield
 
 
@@ -200,12 +294,10 @@ def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
         yield
         return
 
-    def look(_: nn.Module, __: Any) -> None:
-        cancel.look()
-
+    watching = Watching(lambda *_: cancel.look(), lambda _: cancel.look())
     with ExitStack() as stack:
         for layer in anatomy.layers:
-            stack.callback(layer.block.register_forward_pre_hook(look).remove)
+            stack.callback(layer.block.register_forward_pre_hook(watching).remove)
         yield
 
 

@@ -24,7 +24,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     `name` is what the user typed; `family` is the transformers `model_type`. `d_mlp` is the number of neurons of each
     layer, over all experts. `refusals` are pairs of (ability, reason) that the model lacks. `generation_rules` are the
-    settings of its generation_config that the workbench does not apply.
+    settings of its generation_config that the workbench does not apply. `decoding` is "" or, for a model that was
+    opened with --compile, "compiled" or "not compiled: " and why.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     experts: bool = False
     refusals: tuple[tuple[str, str], ...] = ()
     generation_rules: tuple[str, ...] = ()
+    decoding: str = ""
 
 
 class Opening(Struct, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class Opening(Struct, frozen=True, kw_only=True):
     device_map: str | None = None
     load_in: str | None = None
     trust_remote_code: bool = False
+    compile: bool = False
     folder: str = ""
 
 

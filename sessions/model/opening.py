@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -32,6 +33,7 @@ from sessions.events import Steps
 from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Abandoned, Meter, first_line, in_background, progress_to
+from sessions.model.compiling import compile_decoding
 from sessions.model.generation_rules import rules_of
 from sessions.model.homes import home_of, refuse_split
 from sessions.model.info import ModelInfo
@@ -79,6 +81,7 @@ def open_model(
     offload_folder: Path | None = None,
     load_in: str | None = None,
     trust_remote_code: bool = False,
+    compile: bool = False,
 ) -> Steps[OpenModel]:
     """Open a model by name; download and convert it first if needed.
 
@@ -92,6 +95,7 @@ def open_model(
         offload_folder: the folder for weights placed on "disk", unless their own files can be read instead.
         load_in: "8bit" or "4bit" quantises the weights with bitsandbytes while loading.
         trust_remote_code: run the modelling code that comes with this model.
+        compile: decode with a compiled step (see `compiling`); `info.decoding` says whether it can be.
 
     Raises:
         ModelError: no model has that name, it cannot be loaded, or an option does not apply to it.
@@ -107,7 +111,12 @@ def open_model(
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
     # transformers silently loads an adapter that lies beside a model: point it to a folder that does not exist.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
-    return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
+    opened = yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}")
+    if not compile:
+        return opened
+    reason = compile_decoding(opened.model)
+    decoding = f"not compiled: {reason}" if reason else "compiled"
+    return replace(opened, info=structs.replace(opened.info, decoding=decoding))
 
 
 def adopt(

@@ -85,6 +85,7 @@ from sessions.results.prompting import (
     Tokens,
 )
 from sessions.results.so_far import ArmSoFar, AtlasSoFar, EvaluationSoFar, LayerSoFar, SweepSoFar, SweptSoFar
+from sessions.results.speed import SpeedMeasured, SpeedRow
 from sessions.results.states import (
     AtlasBuilt,
     AtlasShown,
@@ -189,6 +190,8 @@ __all__ = [
     "Said",
     "Saved",
     "SettingsShown",
+    "SpeedMeasured",
+    "SpeedRow",
     "StateEncoded",
     "Strength",
     "StrengthShown",

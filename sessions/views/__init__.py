@@ -29,6 +29,7 @@ from sessions.views import (
     prompting,
     rewriting,
     so_far,
+    speed,
     surgery,
     sweeps,
     training,
@@ -43,7 +44,7 @@ __all__ = ["FAMILIES", "view"]
 #: Importing each of these registers its views with `registry.viewed`.
 FAMILIES = (
     adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, heads, injecting,
-    interventions, lenses, means, neuron, patching, presets, prompting, rewriting, so_far, surgery,
+    interventions, lenses, means, neuron, patching, presets, prompting, rewriting, so_far, speed, surgery,
     sweeps, training, universal, vectors,
 )  # fmt: skip
 

@@ -24,6 +24,8 @@ def model_facts(info: ModelInfo) -> Iterator[str]:
     yield info.family
     yield f"{info.n_parameters / 1e6:,.1f} M parameters"
     yield f"{f'{info.dtype} {info.quantisation}'.strip()} on {info.device}"
+    if info.decoding:
+        yield f"decoding {info.decoding}"
     yield counted(info.n_layers, "layer")
     yield f"d_model {info.d_model:,}"
     yield f"d_mlp {'–'.join(f'{width:,}' for width in dict.fromkeys((widths[0], widths[-1]))) if widths else MISSING}"
