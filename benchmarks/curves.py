@@ -25,10 +25,11 @@ import torch
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from benchmarks.tasks import TASKS, pairs
+from sessions.circuits.ablation_runs import NONE, WHOLE, AblationRun
 from sessions.circuits.attribution import Reference
 from sessions.circuits.cases import Case, resolve_targets
 from sessions.circuits.discovery import AttributionOptions
-from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, areas, curve, drawn, sizes_of, targets
+from sessions.circuits.faithfulness import areas, curve, drawn, sizes_of, targets
 from sessions.circuits.findings import CurveAreas
 from sessions.circuits.methods import METHODS
 from sessions.circuits.multi_prompt import attribute_prompts

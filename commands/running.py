@@ -93,7 +93,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         yield after
 
 
-def _with_decoding(outcome: Result, model: PreTrainedModel) -> Result:
+def _with_decoding(outcome: Result | Failed, model: PreTrainedModel) -> Result | Failed:
     """The outcome, with a remark if a text was generated without the compiled step for a reason not told before."""
     from sessions.model.compiling import compiled_decoding
 
