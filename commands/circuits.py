@@ -28,10 +28,12 @@ from sessions.procedures.circuits import (
     tokens_after,
     too_many_neurons,
 )
+from sessions.procedures.estimating import estimated
 from sessions.procedures.neuron_card import neuron_table
 from sessions.references import usual_reference
-from sessions.results import Discovered, Narrowed, NeuronTable
+from sessions.results import Discovered, Estimated, Narrowed, NeuronTable
 from sessions.session import Session
+from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
     from sessions.circuits.cases import Case
@@ -182,6 +184,7 @@ class Discover(Request, frozen=True):
     how: MethodOptions = MethodOptions()
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
+    dry_run: Annotated[bool, Flag("say what memory and how many passes it takes, and compute nothing")] = False
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
     machines: Machines = Machines()
 
@@ -206,7 +209,9 @@ class Discover(Request, frozen=True):
         Needs(("sequence",), "target", "--sequence needs a text", 'for example: discover " Austin, Texas" --sequence'),
     )
 
-    def run(self, session: Session) -> Steps[Discovered]:
+    def run(self, session: Session) -> Steps[Discovered | Estimated]:
+        if self.dry_run:
+            return self._estimate(session)
         look = self._on_one if self.many.prompts is None else self._on_many
         session.opened()
         engine = yield from self.machines.cluster(session)
@@ -228,11 +233,36 @@ class Discover(Request, frozen=True):
             notes=notes,
         )
 
+    def _estimate(self, session: Session) -> Estimated:
+        """What it takes; the universal neurons of a model, which are found once, are not counted."""
+        from sessions.circuits.attribution import STEPS
+        from sessions.model.tokens import encode
+
+        method, how, opened = METHODS[self.how.method], self.how, session.opened()
+        self.which.check_layers(session)
+        if self.many.prompts is None:
+            behind = len(self.one.question(session, self.target)[0].tokens) - 1 if self.one.sequence else 0
+            lengths = [len(session.encoded().ids) + behind]
+        else:
+            records = prompts_in(self.many.prompts, self.many.raw).prompts
+            lengths = [len(encode(opened.tokenizer, record.to_read()).ids) for record in records]
+        return estimated(
+            session,
+            lengths,
+            method,
+            steps=(how.steps or STEPS) if method.takes_steps else 1,
+            attention=how.attention or method.attention_by_default(session.settings.attention),
+            effects=0
+            if self.no_verify or not method.estimates
+            else self.limits.choice(session).count or session.settings.top,
+            batch=self.batch,
+            many=self.many.prompts is not None,
+        )
+
     def _on_many(
         self, session: Session, engine: Engine | None
     ) -> Steps[tuple[Discovery, AttributionOptions, tuple[Case, ...], tuple[str, ...]]]:
         from sessions.circuits import multi_prompt
-        from sessions.model.rows import LARGEST_BATCH
 
         choice, given = self.limits.choice(session), self.how.reference or "zero"
         gathering = self.many.gathering(choice)
@@ -248,7 +278,7 @@ class Discover(Request, frozen=True):
             scope=scope,
             how=way,
             gathering=gathering,
-            batch=self.batch or LARGEST_BATCH,
+            batch=self.batch,
             cancel=session.cancel,
             engine=engine,
         )

@@ -57,7 +57,6 @@ class Contrast(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[Discovered]:
         from sessions.circuits.contrast import contrast
-        from sessions.model.rows import LARGEST_BATCH
 
         chosen, sides = range_of(session, self.layers), (self.positive, self.negative)
         texts = [[session.read(record.to_read()).ids for record in prompts_of(word, self.raw)] for word in sides]
@@ -66,7 +65,7 @@ class Contrast(Request, frozen=True):
             *texts,
             choice=choice_of(session, self.top, None, self.cumulative, self.per_layer),
             layers=chosen,
-            batch=self.batch or LARGEST_BATCH,
+            batch=self.batch,
             cancel=session.cancel,
         )
         circuit = session.use_circuit(contrasted.circuit)

@@ -73,9 +73,9 @@ class MeasureFaithfulness(Request, frozen=True):
         int | None, Opt(Whole(0, 10_000), f"random circuits to draw for comparison (default: {CONTROLS})")
     ] = None
     seed: Annotated[int | None, Opt(Whole(0, SEEDS), "random seed for these (default: the setting rng)")] = None
-    batch: Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 1024)")] = (
-        None
-    )
+    batch: Annotated[
+        int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 1024, or what is free)")
+    ] = None
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
     machines: Machines = Machines()
 

@@ -59,7 +59,6 @@ class BuildMeans(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[MeansBuilt]:
         from sessions.circuits.means import taken
-        from sessions.model.rows import LARGEST_BATCH
 
         opened = session.opened()
         session.store.check_new("means", self.name, self.force)
@@ -74,7 +73,7 @@ class BuildMeans(Request, frozen=True):
             session.home,
             by_position=self.by_position,
             under=session.state_key(),
-            batch=self.batch or LARGEST_BATCH,
+            batch=self.batch,
             cancel=session.cancel,
         )
         path = session.keep(Key("means", self.name), means, structs.replace(self, force=False).line(), force=self.force)

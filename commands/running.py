@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Generator
 from contextlib import closing
@@ -78,7 +79,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     except Exception as error:
         lacking = memory.is_lacking(error)
         seconds = perf_counter() - start
-        outcome = _too_large(call, where, seconds) if lacking else _defect(session, error, line, where, seconds)
+        outcome = _too_large(call, error, where, seconds) if lacking else _defect(session, error, line, where, seconds)
         if lacking:
             memory.let_go(error)
     except BaseException as error:
@@ -192,13 +193,20 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool | None) else str(value)
 
 
-def _too_large(call: Call, where: str, seconds: float) -> Failed:
+#: How torch says how much it was asked for.
+_ALLOCATED = re.compile(r"[Tt]ried to allocate ([\d.,]+ \w+)")
+
+
+def _too_large(call: Call, error: Exception, where: str, seconds: float) -> Failed:
     """A command that did not fit into memory, which the user can solve."""
     batched = any(
         "--batch" in param.opts and "at once" in getattr(param, "help", "") for param in VERBS[call.verb].params
     )
+    asked = _ALLOCATED.search(str(error))
+    message = "there is not enough memory for this" + (f": it takes {asked[1]} more" if asked else "")
     hint = f"{'a smaller --batch (1 takes least), ' if batched else ''}a shorter prompt or --dtype bfloat16 needs less"
-    return Failed("memory", "there is not enough memory for this", hint, where, None, seconds)
+    hint += "; --device-map auto spreads the model over all devices"
+    return Failed("memory", message, hint, where, None, seconds)
 
 
 def _defect(session: Session, error: Exception, line: str, where: str, seconds: float) -> Failed:

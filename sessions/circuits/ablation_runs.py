@@ -17,7 +17,9 @@ from sessions.circuits.attribution import Reference, place_of
 from sessions.circuits.cases import Case
 from sessions.circuits.mean_effects import differences
 from sessions.circuits.recording import corrupt_reference
+from sessions.memory import in_parts
 from sessions.model.finite import not_finite
+from sessions.model.homes import home_of
 from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -81,11 +83,17 @@ class FaithfulnessJob:
         return None
 
     def compute(self, model: WorkingModel, piece: FaithfulnessPiece) -> Computing[list[float]]:
+        yield 0.0
+        found: list[float] = []
+        for _, values in in_parts([piece.rows], lambda rows: self._values(model, rows, piece.removed)):
+            found += values
+        return found
+
+    def _values(self, model: WorkingModel, rows: Sequence[tuple[int, int]], removed: bool) -> list[float]:
+        """The targets of some rows, in one batch."""
         opened = model.opened
         pieces, kinds = self.held(opened), kinds_of(self.rankings)
-        cases, runs = [self.cases[case] for _, case in piece.rows], [self.runs[run] for run, _ in piece.rows]
-        stack = _Stack(cases, runs, piece.removed)
-        yield 0.0
+        stack = _Stack([self.cases[case] for _, case in rows], [self.runs[run] for run, _ in rows], removed)
         with watched(opened.anatomy, model.cancel):
             if self.constants is not None and self.constants.corrupt:
                 pieces = stack.held_at_corrupt(opened, pieces, kinds)
@@ -100,7 +108,8 @@ class FaithfulnessJob:
             constants = self.constants
             held = zeros if constants is None or constants.corrupt else constants.by_site(anatomy, kinds)
             tables = _tables(anatomy, self.rankings, kinds)
-            self._held = [HeldSite(*piece) for piece in zip(sites, tables, held, strict=True)]
+            dtype = opened.model.dtype
+            self._held = [HeldSite(*piece).at_home(dtype) for piece in zip(sites, tables, held, strict=True)]
         return self._held
 
 
@@ -114,6 +123,10 @@ class _Table:
     ranks: Tensor
     everywhere: bool
 
+    def to(self, device: torch.device) -> _Table:
+        """The table on a device."""
+        return _Table(self.columns.to(device), self.ranks.to(device), self.everywhere)
+
 
 @dataclass(frozen=True)
 class HeldSite:
@@ -123,6 +136,13 @@ class HeldSite:
     site: Site
     table: _Table | None
     constants: Tensor
+
+    def at_home(self, dtype: torch.dtype) -> HeldSite:
+        """The same where the site computes, in its dtype: it is brought there once, and not for each batch."""
+        home = home_of(self.site.module)
+        if home.type == "meta":
+            return self
+        return HeldSite(self.site, self.table and self.table.to(home), self.constants.to(home, dtype))
 
 
 def kinds_of(rankings: Sequence[Ranking]) -> tuple[Kind, ...]:
@@ -156,13 +176,34 @@ def _table(entries: Sequence[tuple[int, int, int, int]], shape: tuple[int, int],
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """What the rows of a batch are, on one device: the ranking and the size of each row's run, `[rows]`, and the place
+    of each position counted back from the end of the row's prompt, `[rows, seq]`: −1 is the last."""
+
+    rankings: Tensor
+    sizes: Tensor
+    places: Tensor
+
+
 class _Stack:
     """Rows of one batch: row r is `cases[r]` under `runs[r]`. Either all runs keep the neurons of a ranking, or all
     remove them."""
 
-    cases: Sequence[Case]
-    runs: Sequence[AblationRun]
-    removed: bool
+    def __init__(self, cases: Sequence[Case], runs: Sequence[AblationRun], removed: bool) -> None:
+        self.cases, self.removed = cases, removed
+        lengths = torch.tensor([len(case.ids) for case in cases])
+        rows = _Rows(
+            torch.tensor([run.ranking for run in runs]),
+            torch.tensor([run.size for run in runs]),
+            torch.arange(int(lengths.max())) - lengths[:, None],
+        )
+        self._rows = {lengths.device: rows}
+
+    def _on(self, device: torch.device) -> _Rows:
+        if device not in self._rows:
+            rows = next(iter(self._rows.values()))
+            self._rows[device] = _Rows(*(each.to(device) for each in (rows.rankings, rows.sizes, rows.places)))
+        return self._rows[device]
 
     @torch.inference_mode()
     def values(self, opened: OpenModel, pieces: Sequence[HeldSite]) -> list[float]:
@@ -195,31 +236,27 @@ class _Stack:
             rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
             values = constants.to(rows)
             if not by_row:
-                place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1)
-                values = values[place.to(rows.device)]
-            changed = rows.clone() if self.removed else values.clone()
+                places = (self._on(rows.device).places + len(constants)).clamp(0, len(constants) - 1)
+                values = values[places]
+            # What was just picked for the rows is theirs to change.
+            changed = rows.clone() if self.removed else values.clone() if by_row else values
             if table is not None:
+                within = self._within(table, rows.device)
+                other = values if self.removed else rows
                 columns = table.columns.to(rows.device)
-                chosen = (values if self.removed else rows)[..., columns]
-                within = self._within(table, rows.shape[1]).to(rows.device)
-                changed[..., columns] = torch.where(within, chosen, changed[..., columns])
+                changed[..., columns] = torch.where(within, other[..., columns], changed[..., columns])
             changed[:, 0] = rows[:, 0]
             return changed.reshape(activations.shape)
 
         return change
 
-    def _place(self, seq: int, places: int) -> Tensor:
-        """The place of each position, `[rows, seq]`, of `places` in all, the last at the end of the prompt."""
-        lengths = torch.tensor([len(case.ids) for case in self.cases])[:, None]
-        return torch.arange(seq) - lengths + places
-
-    def _within(self, table: _Table, seq: int) -> Tensor:
+    def _within(self, table: _Table, device: torch.device) -> Tensor:
         """Which neurons of a table are in the circuit of each row's run, `[rows, 1 or seq, n]`."""
-        sizes = torch.tensor([run.size for run in self.runs])[:, None, None]
-        within = table.ranks[[run.ranking for run in self.runs]] < sizes
+        here = self._on(device)
+        within = table.ranks.to(device)[here.rankings] < here.sizes[:, None, None]
         if table.everywhere:
             return within
-        places = within.shape[1]
-        place = self._place(seq, places)[..., None]
-        here = within.gather(1, place.clamp(0, places - 1).expand(-1, -1, within.shape[2]))
-        return here & (place >= 0) & (place < places)
+        count = within.shape[1]
+        place = (here.places + count)[..., None]
+        there = within.gather(1, place.clamp(0, count - 1).expand(-1, -1, within.shape[2]))
+        return there & (place >= 0) & (place < count)

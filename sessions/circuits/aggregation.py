@@ -215,8 +215,10 @@ class _Sums:
             self.largest = stacked.gather(0, stacked.abs().argmax(0, keepdim=True))[0]
         self.activation = self.activation.to(device) + self._spread(site, site.activation.float(), place, 1)[0]
         per_position = len(site.positions) // int(lengths.sum())  # rows: the experts that each token was sent to
-        kept = torch.bincount(place[place >= 0], minlength=self._places) // per_position
-        self.seen = self.seen.to(device) + kept[:, None]
+        into = torch.where(place < 0, self._places, place)  # one more place takes what is left out
+        ones = torch.ones_like(into, dtype=torch.float32)
+        kept = torch.zeros(self._places + 1, device=device).index_add_(0, into, ones)
+        self.seen = self.seen.to(device) + (kept[:-1] / per_position)[:, None]
 
     def state(self) -> dict[str, Tensor]:
         """All aggregates by name."""
@@ -240,9 +242,11 @@ class _Sums:
     def _spread(self, site: SiteRelevance, values: Tensor, place: Tensor, prompts: int) -> Tensor:
         """Rows summed by prompt, or over all where `prompts` is 1, and place: `[prompts, places, width]`."""
         assert site.prompts is not None
-        kept, block = place >= 0, (site.offsets - self.offset) // values.shape[1]
+        block = (site.offsets - self.offset) // values.shape[1]
         blocks = self._width // values.shape[1]
         prompt = site.prompts if prompts > 1 else torch.zeros_like(site.prompts)
-        row = ((prompt * self._places + place) * blocks + block)[kept]
-        spread = values.new_zeros(prompts * self._places * blocks, values.shape[1]).index_add_(0, row, values[kept])
-        return spread.view(prompts, self._places, self._width)
+        rows = prompts * self._places * blocks
+        # One more row takes what is left out: a choice by a mask would wait for the device.
+        row = torch.where(place < 0, rows, (prompt * self._places + place) * blocks + block)
+        spread = values.new_zeros(rows + 1, values.shape[1]).index_add_(0, row, values)
+        return spread[:-1].view(prompts, self._places, self._width)

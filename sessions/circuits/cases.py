@@ -12,11 +12,12 @@ from sessions.cancel import Cancel
 from sessions.circuits.pairs import check_pair
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
+from sessions.model import memory_needed
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Token
 from sessions.model.logits import only_at_ends, strongest_other
 from sessions.model.opening import OpenModel
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.rows import in_batches, padded_rows
 from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode, last_positions, token_text
 from sessions.texts.prompt_files import PromptRecord
@@ -62,7 +63,7 @@ def resolve_targets(
     *,
     texts: Sequence[CaseTexts] | None = None,
     named: Sequence[str] = (),
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Case, ...]]:
     """The prompts with their targets, in order. A target that a prompt does not give is read off a forward pass.
@@ -72,7 +73,7 @@ def resolve_targets(
     Args:
         texts: the prompts as the model reads them, where they are encoded already.
         named: what errors call each prompt; its text by default.
-        batch: tokens computed at once, padding included.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
 
     Raises:
         UsageError: a prompt is too long, its target equals its counterfactual, or its corrupt prompt does not have its
@@ -90,12 +91,13 @@ def resolve_targets(
     ]
     likeliest = yield from _likeliest(opened, texts, [other is None for _, other in wanted], batch, cancel)
     by_row: dict[int, Case] = {}
-    for rows in batches([len(read.clean.ids) for read in texts], batch):
-        yield Progress("reading the prompts", len(by_row), len(records), "prompts")
-        logits = last_logits(opened, [texts[row].clean.ids for row in rows], cancel)
+    yield Progress("reading the prompts", 0, len(records), "prompts")
+    read_all = logits_of(opened, [read.clean.ids for read in texts], batch, cancel)
+    for rows, logits in read_all:
         for row, last in zip(rows, logits, strict=True):
             case = _case(opened, records[row], texts[row], *wanted[row], likeliest.get(row), last)
             by_row[row] = replace(case, named=names[row])
+        yield Progress("reading the prompts", len(by_row), len(records), "prompts")
     return tuple(by_row[row] for row in range(len(records)))
 
 
@@ -106,15 +108,14 @@ def _texts(opened: OpenModel, record: PromptRecord) -> CaseTexts:
 
 
 def _likeliest(
-    opened: OpenModel, texts: Sequence[CaseTexts], needed: Sequence[bool], batch: int, cancel: Cancel | None
+    opened: OpenModel, texts: Sequence[CaseTexts], needed: Sequence[bool], batch: int | None, cancel: Cancel | None
 ) -> Steps[dict[int, int]]:
     """The likeliest token after each corrupt prompt, where it is needed."""
     chosen = [(row, read.corrupt.ids) for row, read in enumerate(texts) if needed[row] and read.corrupt is not None]
     best: dict[int, int] = {}
-    for rows in batches([len(ids) for _, ids in chosen], batch):
+    for rows, logits in logits_of(opened, [ids for _, ids in chosen], batch, cancel):
+        best |= {chosen[row][0]: token for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True)}
         yield Progress("reading the corrupt prompts", len(best), len(chosen), "prompts")
-        logits = last_logits(opened, [chosen[row][1] for row in rows], cancel)
-        best |= {chosen[row][0]: int(last.argmax()) for row, last in zip(rows, logits, strict=True)}
     return best
 
 
@@ -165,6 +166,17 @@ def _case(
     rank = 1 + int((last > last[target]).sum())
     target_read = Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value)
     return Case(record, read.clean, target_read, rank, read.corrupt)
+
+
+def logits_of(
+    opened: OpenModel, texts: Sequence[Sequence[int]], batch: int | None = None, cancel: Cancel | None = None
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """The rows of each batch of texts, and their logits as `last_logits` gives them; `batch` as in `in_batches`."""
+
+    def last(rows: Sequence[int]) -> Tensor:
+        return last_logits(opened, [texts[row] for row in rows], cancel)
+
+    return in_batches(opened, [len(ids) for ids in texts], batch, memory_needed.forward, last)
 
 
 @torch.inference_mode()

@@ -38,7 +38,7 @@ def contrast(
     *,
     choice: CircuitSize,
     layers: Collection[int] | None = None,
-    batch: int,
+    batch: int | None,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
     """The neurons that differ most, as a circuit without a target; their activation is the mean over positive prompts.

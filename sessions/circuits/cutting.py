@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits.rules import behind_the_head, half, linearised, takes_half
+from sessions.memory import in_parts
 from sessions.model.hooks import after, before, on_neurons, together, watched_back
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
@@ -116,11 +117,11 @@ class _Read:
     read: Tensor
     shares: Tensor
 
-    def values(self, part: slice) -> Tensor:
+    def values(self, part: Sequence[int]) -> Tensor:
         """Some of the shares as functions of `read` alone, `[n]`: an MLP reads its own position, and nothing else."""
-        (gradient,) = _vmapped(self.shares[part], [self.read])
+        (gradient,) = _vmapped(self.shares[part[0] : part[-1] + 1], [self.read])
         assert gradient is not None
-        positions = self.positions[part]
+        positions = self.positions[part[0] : part[-1] + 1]
         own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
         return (self.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
 
@@ -133,8 +134,8 @@ class _Looked:
     numbers: list[int]
     shares: Tensor
 
-    def values(self, part: slice) -> Tensor:
-        return self.shares[part]
+    def values(self, part: Sequence[int]) -> Tensor:
+        return self.shares[part[0] : part[-1] + 1]
 
 
 class Cut:
@@ -265,9 +266,10 @@ def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Gradi
     at a time. `logits` are those that the cut pass returned."""
     shares: list[GradientShare] = []
     for tap in cut.read:
-        for first in range(0, len(tap.numbers), rows):
-            part = slice(first, first + rows)
-            shares += map(GradientShare, tap.numbers[part], tap.values(part).unbind())
+        places = range(len(tap.numbers))
+        parts = (places[first : first + rows] for first in range(0, len(places), rows))
+        for part, values in in_parts(parts, tap.values):
+            shares += map(GradientShare, (tap.numbers[place] for place in part), values.unbind())
     value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
     return [*shares, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]

@@ -32,6 +32,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from msgspec import structs
@@ -47,6 +48,7 @@ from sessions.circuits.methods.relp import Relp
 from sessions.circuits.verification import kept_of
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
+from sessions.memory import in_parts
 from sessions.model.finite import locating
 from sessions.model.hooks import watched
 from sessions.model.logits import value_of
@@ -143,11 +145,12 @@ def trace(
     shares = shares_of(cut, out.logits, target, rows)
     weights = torch.zeros(len(into) + 1, len(spots))
     embeddings = torch.zeros(len(into) + 1)
-    for first in range(0, len(shares), rows):
-        part = shares[first : first + rows]
+    parts, done = (shares[first : first + rows] for first in range(0, len(shares), rows)), 0
+    for part, found in in_parts(parts, partial(edges_into, cut)):
         numbers = torch.tensor([share.number for share in part])
-        weights[numbers], embeddings[numbers] = edges_into(cut, part)
-        yield Progress("tracing edges", min(first + rows, len(into)), len(into), "targets")
+        weights[numbers], embeddings[numbers] = found
+        done += len(part)
+        yield Progress("tracing edges", min(done, len(into)), len(into), "targets")
     _refuse_infinite(opened, weights)
     return Traced(
         sources=tuple(spot.neuron for spot in spots),

@@ -39,10 +39,11 @@ from sessions.circuits.attribution import Reference, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.findings import CurveAreas
 from sessions.events import Progress, Steps
+from sessions.model import memory_needed
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.pieces import Engine, WorkingModel, one_by_one
-from sessions.model.rows import LARGEST_BATCH
+from sessions.model.rows import at_once
 from sessions.model.units import Place, Unit
 
 
@@ -75,7 +76,7 @@ def faithfulness(
     *,
     controls: int = 0,
     seed: int = 0,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
     engine: Engine | None = None,
 ) -> Steps[Measured]:
@@ -181,7 +182,7 @@ def targets(
     runs: Sequence[AblationRun],
     constants: Reference | None,
     *,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
     engine: Engine | None = None,
 ) -> Steps[tuple[float, ...]]:
@@ -192,7 +193,7 @@ def targets(
         constants: the values of held units, without positions or with ones counted from the end, or those in the
             corrupt prompt of each case (`CORRUPT`); None for zero.
             Positions further back than the first row take the first row.
-        batch: tokens computed at once, padding included.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
         engine: computes the batches; by default in this process, on `opened`.
 
     Raises:
@@ -204,12 +205,17 @@ def targets(
     job = FaithfulnessJob(tuple(cases), tuple(map(tuple, rankings)), tuple(runs), constants)
     job.held(opened)  # raises for a unit that the model lacks
     sums = [0.0] * len(runs)
+    corrupt = constants is not None and constants.corrupt
+    needed = memory_needed.recording if corrupt else memory_needed.forward
 
     def take(piece: FaithfulnessPiece, values: list[float]) -> None:
         for (run, _), value in zip(piece.rows, values, strict=True):
             sums[run] += value
 
     yield from (engine or one_by_one(WorkingModel(opened, cancel)))(
-        job, job.pieces(batch), take, lambda done, _: Progress("faithfulness", done, len(runs) * len(cases), "runs")
+        job,
+        job.pieces(at_once(opened, batch, needed)),
+        take,
+        lambda done, _: Progress("faithfulness", done, len(runs) * len(cases), "runs"),
     )
     return tuple(total / len(cases) for total in sums)

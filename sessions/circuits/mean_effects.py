@@ -23,6 +23,7 @@ from sessions.circuits.verification import ExactEffects, affordable, finite, sta
 from sessions.events import Progress, Steps
 from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import Intervention, UnitConstant
+from sessions.memory import in_parts
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens
@@ -133,13 +134,15 @@ class EffectsJob:
             if self._clean is None or self._clean[0] != piece.cases:
                 self._clean = piece.cases, _clean(opened, [self.cases[number] for number in piece.cases])
             clean = self._clean[1]
-            for part in piece.parts:
-                rows = [row for row, _ in part]
+
+            def replayed(part: Sequence[tuple[int, int]]) -> list[float]:
                 changes = [
                     Intervention((self.neurons[which].counted(clean.lengths[row]),), 0.0, (self.constants[which],))
                     for row, which in part
                 ]
-                changed = _replayed(opened, clean, rows, changes)
+                return _replayed(opened, clean, [row for row, _ in part], changes)
+
+            for part, changed in in_parts(piece.parts, replayed):
                 for (row, which), value in zip(part, changed, strict=True):
                     effects[which] = effects.get(which, 0.0) + clean.values[row] - value
                 done += len(part)

@@ -30,7 +30,6 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.floats import to_bytes
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.rows import LARGEST_BATCH
 from sessions.model.units import Unit
 
 _ABOUT = "about"
@@ -180,7 +179,7 @@ def taken(
     *,
     by_position: bool = False,
     under: str = "",
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Means]:
     """Means over texts, given as ids; `over` names them. Other arguments are as in `recording.means`.

@@ -36,11 +36,13 @@ from sessions.circuits.methods import DEFAULT
 from sessions.circuits.pruning import CircuitSize, choose
 from sessions.circuits.recording import corrupt_reference
 from sessions.events import Progress, Steps
+from sessions.memory import in_parts
+from sessions.model import memory_needed
 from sessions.model.finite import locating
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.pieces import Computing, Engine, WorkingModel, one_by_one
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.rows import at_once, batches, padded_rows
 from sessions.model.target import Target
 
 
@@ -52,14 +54,14 @@ def collapsed(
     attention: str = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Tensor, ...]]:
     """Signed attribution of every neuron, summed over positions but the first, mean over prompts: `[width]` a site.
 
     Args:
         reference: one without positions or with ones counted from the end, or None for zero.
-        batch: tokens computed at once, padding included.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
     """
     how = AttributionOptions(method, attention, reference, steps=steps)
     gathered = yield from attribute_prompts(opened, cases, how, batch=batch, cancel=cancel)
@@ -74,7 +76,7 @@ def discover(
     scope: Scope | None = None,
     how: AttributionOptions = USUAL,
     gathering: Aggregation | None = None,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
     engine: Engine | None = None,
 ) -> Steps[Discovery]:
@@ -82,7 +84,7 @@ def discover(
 
     Args:
         how: its reference has no positions, or positions counted from the end.
-        batch: tokens computed at once, padding included.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
         engine: computes the batches; by default in this process, on `opened`.
 
     Raises:
@@ -141,7 +143,7 @@ def attribute_prompts(
     *,
     scope: Scope | None = None,
     gathering: Aggregation | None = None,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
     engine: Engine | None = None,
 ) -> Steps[Aggregated]:
@@ -150,7 +152,7 @@ def attribute_prompts(
     gathered = job.nothing(opened)
     yield from (engine or one_by_one(WorkingModel(opened, cancel)))(
         job,
-        map(tuple, batches([len(case.ids) for case in cases], batch)),
+        map(tuple, batches([len(case.ids) for case in cases], at_once(opened, batch, memory_needed.attributing))),
         lambda _, part: gathered.merge(part),
         lambda done, _: Progress("attributing", done, len(cases), "prompts"),
     )
@@ -179,7 +181,9 @@ class AttributionJob:
     def compute(self, model: WorkingModel, piece: tuple[int, ...]) -> Computing[PromptSums]:
         yield 0.0
         cases, part = [self.cases[number] for number in piece], self.nothing(model.opened)
-        part.add(cases, _attributed(model.opened, cases, self.how, model.cancel))
+        for some, found in in_parts([cases], lambda some: _attributed(model.opened, some, self.how, model.cancel)):
+            part.add(some, found)
+            del found  # the next prompts need its memory
         return part.sums()
 
 

@@ -6,7 +6,8 @@
    output projections.
 3. The target is computed from the model's own logits. In the linear network, the operations between the head's scores
    and the logits take the identity rule.
-4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
+4. One backward pass of the target down to the embeddings. The gradient of each h becomes relevance as it arrives, and
+   is let go: of all sites together only relevance and activations are kept.
 
 A method of attribution (`methods`) decides whether the network is made linear, and at which points on the path from the
 reference's embeddings to the prompt's the gradient is taken.
@@ -14,9 +15,11 @@ reference's embeddings to the prompt's the gradient is taken.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -28,7 +31,7 @@ from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference
 from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised, takes_half
 from sessions.errors import NotFinite
 from sessions.model.homes import home_of
-from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
+from sessions.model.hooks import Change, Routing, after, on_gradient, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends
 from sessions.model.parts import Anatomy
 from sessions.model.sites import ExpertSite, HeadSite, Site
@@ -66,24 +69,42 @@ def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0
         points: fractions of the path from the reference's embeddings, or from zero, to the prompt's. The first is 1.
 
     Raises:
-        NotFinite: the target's value, or a layer's relevance, is not finite.
+        NotFinite: the target's value, or a layer's relevance, is not finite. The host waits once, for all numbers.
     """
     base = () if run.reference is None else run.reference.embedded
+    references = _references(run)
     first: _Tape | None = None  # at the prompt itself, where the target is measured
     summed: Sequence[Tensor | None] = ()
-    value = 0.0
+    value = torch.empty(0)
     for point in points:
-        tape = _Tape(run.cancel, linear, point, base)
+        records = None if first is None else first.records
+        tape = _Tape(run.cancel, linear, point, base, references, 1 / len(points), records)
         with torch.enable_grad(), _measured(run, tape) as target:
-            grads = torch.autograd.grad(target, tape.tensors, allow_unused=True)
+            grads = torch.autograd.grad(target, tape.ends, allow_unused=True)
         if first is None:
-            first, summed, value = tape, grads, float(target.detach())
+            first, summed, value = tape, grads, target.detach()
         else:
             summed = list(map(_sum, summed, grads))
     assert first is not None
-    if len(points) > 1:
-        summed = [None if gradient is None else gradient / len(points) for gradient in summed]
-    return _relevance(first, summed, run, value)
+    conserved = [
+        value.new_zeros(()) if gradient is None else (tensor.detach().float() * gradient.float()).sum() / len(points)
+        for tensor, gradient in zip(first.ends, summed, strict=True)
+    ]
+    sites = _sites(first, run)
+    sums = [site.relevance.sum() for site in sites]
+    numbers = torch.stack([each.to(value.device, torch.float32) for each in (value, *conserved, *sums)]).tolist()
+    _refuse_infinite(numbers[0], sites, numbers[len(conserved) + 1 :])
+    *inputs, outputs = numbers[1 : len(conserved) + 1]
+    return Attribution(sites, numbers[0], outputs, sum(inputs))
+
+
+def _references(run: Pass) -> dict[int, Tensor]:
+    """The reference of each site, by the identity of the site."""
+    if run.compared is None:
+        return {}
+    values = run.compared.by_site(run.anatomy, run.kinds)
+    sites = (site for _, site in run.anatomy.unit_sites(run.kinds))
+    return {id(site): value for site, value in zip(sites, values, strict=True)}
 
 
 @torch.no_grad()
@@ -92,9 +113,8 @@ def present(run: Pass) -> Attribution:
     tape = _Tape(None, halved=False)
     with _measured(run, tape) as target:
         value = float(target)
-    relevance = _relevance(tape, [None] * len(tape.tensors), run, value)
-    sites = (replace(site, relevance=torch.ones_like(site.relevance, dtype=torch.float32)) for site in relevance.sites)
-    return Attribution(tuple(sites), value)
+    _refuse_infinite(value)
+    return Attribution(tuple(replace(site, relevance=site.relevance.fill_(1)) for site in _sites(tape, run)), value)
 
 
 @contextmanager
@@ -111,10 +131,7 @@ def _measured(run: Pass, tape: _Tape) -> Iterator[Tensor]:
         keep = last_positions(run.kept if run.lengths is None else ids.shape[1], ids)
         logits = run.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
         logits = behind_the_head(tape.scores, logits) if tape.halved else logits
-        target = run.measure(logits.flatten(0, 1).float())
-        if not target.isfinite():
-            raise NotFinite("the target's value is not finite", "open the model with --dtype float32")
-        yield target
+        yield run.measure(logits.flatten(0, 1).float())
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
@@ -124,26 +141,61 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 @dataclass
+class _Record:
+    """What one call of a site computed, `[…, width]`, and its relevance, which is added up as gradients arrive.
+
+    `relevance` is `[rows, units]` in float32 and None before the first gradient; so are `slopes`, the mean gradient of
+    heads, `[rows, width]`.
+    """
+
+    layer: int
+    site: Site
+    routing: Routing | None
+    activation: Tensor
+    reference: Tensor | None = None
+    relevance: Tensor | None = None
+    slopes: Tensor | None = None
+
+    @torch.no_grad()
+    def take(self, share: float, gradient: Tensor) -> None:
+        """Add a share of the relevance that this gradient makes."""
+        moved = self.activation if self.reference is None else _moved(self.activation, self.reference)
+        # The engine still needs the gradient itself; a float32 copy of it can become the product.
+        product = gradient * moved if gradient.dtype == torch.float32 else gradient.float().mul_(moved)
+        rows = product.reshape(-1, product.shape[-1])
+        if share < 1:
+            rows = rows.mul_(share)
+        if isinstance(self.site, HeadSite):
+            rows = rows.unflatten(1, (self.site.n_heads, self.site.d_head)).sum(-1)
+            self.slopes = _sum(self.slopes, gradient.detach().reshape(-1, gradient.shape[-1]) * share)
+        self.relevance = rows if self.relevance is None else self.relevance.add_(rows)
+
+
+@dataclass
 class _Tape:
     """The tensors of one forward pass that the backward pass needs.
 
     `halved` installs the half rule at the neurons. The embeddings are at `fraction` of the path from `base`, or from
-    zero where that is empty, to the prompt's.
+    zero where that is empty, to the prompt's. `references` are those of the sites, by identity. Each gradient counts
+    with its `share`, and is taken by the records of the pass at the prompt itself, `taking`, where that was another.
     """
 
     cancel: Cancel | None
     halved: bool = True
     fraction: float = 1.0
     base: tuple[Tensor, ...] = ()
-    places: list[tuple[int, Site, Routing | None]] = field(default_factory=list)
-    activations: list[Tensor] = field(default_factory=list)
+    references: Mapping[int, Tensor] = field(default_factory=dict)
+    share: float = 1.0
+    taking: Sequence[_Record] | None = None
+    records: list[_Record] = field(default_factory=list)
     embedded: list[Tensor] = field(default_factory=list)
     scores: Tensor = field(default_factory=lambda: torch.empty(0))
+    calls: int = 0
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """The tensors that the target is differentiated by: neurons, then embeddings, then the head's scores."""
-        return [*self.activations, *self.embedded, self.scores]
+    def ends(self) -> list[Tensor]:
+        """Where the backward pass ends: the embeddings; and the head's scores."""
+        return [*self.embedded, self.scores]
 
     @contextmanager
     def recording(self, anatomy: Anatomy, kinds: Collection[Kind]) -> Iterator[None]:
@@ -168,9 +220,15 @@ class _Tape:
 
         def record(activations: Tensor, routing: Routing | None) -> Tensor:
             recorded = halve(activations, routing)
-            watched_back(recorded, self.cancel)  # the backward pass is half of the time
-            self.places.append((layer, site, routing))
-            self.activations.append(recorded)
+            if self.taking is None:
+                made = _Record(layer, site, routing, recorded.detach(), self.references.get(id(site)))
+                self.records.append(made)
+            else:
+                made = self.taking[self.calls]
+            self.calls += 1
+            if recorded.requires_grad:
+                watched_back(recorded, self.cancel)  # the backward pass is half of the time
+                on_gradient(recorded, partial(made.take, self.share))
             return recorded
 
         return record
@@ -186,40 +244,25 @@ class _Tape:
 
 
 @torch.no_grad()
-def _relevance(
-    tape: _Tape,
-    gradients: Sequence[Tensor | None],
-    run: Pass,
-    value: float,
-) -> Attribution:
-    lengths, ordered = run.lengths, [id(site) for _, site in run.anatomy.unit_sites(run.kinds)]
-    reference = None if run.compared is None else run.compared.by_site(run.anatomy, run.kinds)
-    sites = []
-    pairs = zip(tape.places, tape.activations, gradients, strict=False)
-    for (layer, site, routing), activation, gradient in pairs:
-        moved = activation if reference is None else _moved(activation, reference[ordered.index(id(site))])
-        # A layer without a path to the target, such as one skipped for a position, has relevance 0.
-        keep = isinstance(site, HeadSite)  # its gradient is read again below
-        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved, keep=keep)
-        site_relevance = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
-        if isinstance(site, HeadSite) and lengths is None and gradient is not None:
-            slopes = gradient.detach().reshape(-1, site.n_heads, site.d_head)
-            site_relevance = replace(site_relevance, slopes=slopes)
-        sites.append(site_relevance if lengths is None else _of_many(site_relevance, lengths))
-    _refuse_infinite(sites)
-    *inputs, outputs = (
-        0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())
-        for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
-    )
+def _sites(tape: _Tape, run: Pass) -> tuple[SiteRelevance, ...]:
+    """The relevance of every site, in the anatomy's order. The tape's records are let go one by one."""
+    ordered = {id(site): number for number, (_, site) in enumerate(run.anatomy.unit_sites(run.kinds))}
+    found: list[tuple[int, SiteRelevance]] = []
+    while tape.records:
+        record = tape.records.pop(0)
+        site = _site_relevance(record, slopes=run.lengths is None)
+        found.append((ordered[id(record.site)], site if run.lengths is None else _of_many(site, run.lengths)))
     # In the anatomy's order, whichever of a layer's sites its family runs first.
-    order = sorted(range(len(sites)), key=lambda number: ordered.index(id(tape.places[number][1])))
-    return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
+    return tuple(site for _, site in sorted(found, key=lambda pair: pair[0]))
 
 
-def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
-    """Raise `NotFinite` for the highest layer with relevance that is not finite; it spreads from there downwards."""
-    for site in reversed(sites):
-        if not site.relevance.sum().isfinite():
+def _refuse_infinite(value: float, sites: Sequence[SiteRelevance] = (), sums: Sequence[float] = ()) -> None:
+    """Raise `NotFinite` for a target's value that is not finite, or for the highest layer with such relevance, which
+    spreads from there downwards; `sums` are those of the sites."""
+    if not math.isfinite(value):
+        raise NotFinite("the target's value is not finite", "open the model with --dtype float32")
+    for site, total in reversed(list(zip(sites, sums, strict=True))):
+        if not math.isfinite(total):
             bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
             row = None if site.prompts is None or not len(bad) else int(site.prompts[bad])
             dtype = str(site.activation.dtype).removeprefix("torch.")
@@ -238,40 +281,41 @@ def _moved(activation: Tensor, reference: Tensor) -> Tensor:
     return torch.where(known.isnan(), 0, activation - known)
 
 
-def _product(gradient: Tensor, activation: Tensor, *, keep: bool) -> Tensor:
-    """Gradient × activation in float32, in place of a float32 gradient unless that is to be kept."""
-    if gradient.dtype == torch.float32 and not keep:
-        return gradient.mul_(activation)
-    return gradient.float() * activation.float()
-
-
-def _site_relevance(
-    layer: int, site: Site, routing: Routing | None, relevance: Tensor, activation: Tensor
-) -> SiteRelevance:
-    rows, activation = relevance.reshape(-1, relevance.shape[-1]), activation.reshape(-1, relevance.shape[-1])
+def _site_relevance(record: _Record, *, slopes: bool) -> SiteRelevance:
+    """The relevance that a record has taken: 0 where no gradient came, as for a layer that a position skips."""
+    site, activation = record.site, record.activation.reshape(-1, record.activation.shape[-1])
     if isinstance(site, HeadSite):
-        rows = rows.unflatten(1, (site.n_heads, site.d_head)).sum(-1)
         activation = activation.unflatten(1, (site.n_heads, site.d_head)).norm(dim=-1)
+    rows = record.relevance
+    if rows is None:
+        rows = torch.zeros_like(activation, dtype=torch.float32)
     positions = torch.arange(rows.shape[0], device=rows.device)
     offsets = torch.full_like(positions, site.offset)
     if isinstance(site, ExpertSite):
-        assert routing is not None
-        positions = positions // routing.per_token
-        offsets = site.offset + routing.experts * site.d_expert
+        assert record.routing is not None
+        positions = positions // record.routing.per_token
+        offsets = site.offset + record.routing.experts * site.d_expert
     kind: Kind = "head" if isinstance(site, HeadSite) else "neuron"
-    return SiteRelevance(layer, rows, activation, positions, offsets, kind=kind)
+    heads = None
+    if slopes and isinstance(site, HeadSite) and record.slopes is not None:
+        heads = record.slopes.unflatten(1, (site.n_heads, site.d_head))
+    return SiteRelevance(record.layer, rows, activation, positions, offsets, kind=kind, slopes=heads)
 
 
 def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
-    """Rows of a batch of padded prompts as rows of these prompts, without the padding."""
-    per_prompt = int(site.positions[-1] + 1) // len(lengths)
-    prompts, positions = site.positions // per_prompt, site.positions % per_prompt
-    kept = positions < torch.tensor(lengths, device=positions.device)[prompts]
-    return replace(
-        site,
-        relevance=site.relevance[kept],
-        activation=site.activation[kept],
-        positions=positions[kept],
-        offsets=site.offsets[kept],
-        prompts=prompts[kept],
-    )
+    """Rows of a batch of padded prompts as rows of these prompts, without the padding.
+
+    Which rows these are is known without a look at the device: they run over prompts, positions and, in a mixture of
+    experts, over the experts that each token was sent to.
+    """
+    longest, rows = max(lengths), len(site.relevance)
+    experts = rows // (longest * len(lengths))
+    prompts = torch.arange(rows) // (experts * longest)
+    positions = torch.arange(rows) // experts % longest
+    kept = (positions < torch.tensor(lengths)[prompts]).nonzero()[:, 0]
+    device = site.relevance.device
+    found = replace(site, positions=positions[kept].to(device), prompts=prompts[kept].to(device))
+    if len(kept) == rows:
+        return found
+    kept = kept.to(device)
+    return replace(found, relevance=site.relevance[kept], activation=site.activation[kept], offsets=site.offsets[kept])

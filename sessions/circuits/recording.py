@@ -22,11 +22,13 @@ from sessions.circuits.cases import Case
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.files.disk import check_regular, write_file
-from sessions.model.finite import not_finite
+from sessions.model import memory_needed
+from sessions.model.finite import all_finite, not_finite
+from sessions.model.homes import home_of
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.rows import in_batches, padded_rows
 from sessions.model.sites import HeadSite, Site
 from sessions.model.tokens import last_positions
 from sessions.model.units import Kind
@@ -78,7 +80,7 @@ def means(
     *,
     aligned: bool = False,
     under: str = "",
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
 ) -> Steps[Reference]:
     """Mean activation of every neuron and head, `[width]` for each site in float32; from the cache where it has them.
 
@@ -88,7 +90,7 @@ def means(
             last. Positions that fewer than half of the texts have share the first row with the furthest position that
             half of them have: a mean over one or two texts would just be these texts.
         under: a key of what is suppressed, which means depend on (`Session.state_key`).
-        batch: tokens read at once, padding included.
+        batch: tokens read at once, padding included; by default as many as memory allows.
 
     Raises:
         UsageError: no text has a second token.
@@ -104,21 +106,28 @@ def means(
         raise UsageError("there is no text to take means over", "every text needs at least two tokens")
     lengths = [len(ids) for ids in texts]
     places = max(lengths) - 1 if aligned else 1
-    sums = [torch.zeros(places, site.width) for site in sites]
+    # One more row takes the positions that do not count: to leave them out by a mask would wait for the device.
+    sums = [torch.zeros(places + 1, site.width, device=home_of(site.module)) for site in sites]
     counts = torch.zeros(places)
     done = 0
-    for rows in batches(lengths, batch):
-        yield Progress("mean activations", done, len(texts), "texts")
+    yield Progress("mean activations", 0, len(texts), "texts")
+
+    @torch.inference_mode()
+    def activations(rows: Sequence[int]) -> tuple[Tensor, ...]:
+        return _read(opened, [texts[row] for row in rows], cancel).by_site(opened.anatomy, RECORDED)
+
+    for rows, read in in_batches(opened, lengths, batch, memory_needed.recording, activations):
         place = _places([lengths[row] for row in rows], places if aligned else None)
         counts += torch.bincount(place[place >= 0], minlength=places)
-        with torch.inference_mode():
-            read = _read(opened, [texts[row] for row in rows], cancel).by_site(opened.anatomy, RECORDED)
-        if not all(bool(values.isfinite().all()) for values in read):
+        if not all_finite(read):
             raise not_finite(opened, [texts[row] for row in rows], "a mean")
+        where = torch.where(place < 0, places, place).flatten().to(opened.device)
         for total, values in zip(sums, read, strict=True):
-            total.index_add_(0, place[place >= 0], values.cpu()[place >= 0].float())
+            total.index_add_(0, where.to(total.device), values.flatten(0, 1).float().to(total.device))
         done += len(rows)
-    averages = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
+        del read, values  # the next batch needs their memory
+        yield Progress("mean activations", done, len(texts), "texts")
+    averages = tuple(_pooled(total.cpu()[:-1], counts, len(texts) / 2) for total in sums)
     averages = averages if aligned else tuple(mean[0] for mean in averages)
     heads = [isinstance(site, HeadSite) for site in sites]
     known = Reference(

@@ -103,6 +103,8 @@ def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
         raise ModelError(
             "no rule covers this model: its logits are not an elementwise function of its head's scores", ""
         )
+    if scores is logits:  # most families return their head's scores; looking at the numbers would wait for the device
+        return logits
     scores = scores.to(logits.device)  # a model over several devices returns its logits on the first
     if torch.equal(scores.detach().to(logits.dtype), logits.detach()):
         return logits

@@ -38,6 +38,7 @@ from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
 from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import Intervention, UnitConstant
+from sessions.memory import in_parts
 from sessions.model.finite import not_finite
 from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched
@@ -104,13 +105,17 @@ def verify(
             start = min(starts[which] for which in group)
             layers = [neurons[which].layer for which in group]
             most = max(1, min(batch // (len(ids) - start), CACHED * batch // len(ids)))
-            for rows in stacked(layers, opened.anatomy.n_layers, len(ids) - start, most):
+
+            def replayed(rows: Sequence[int], group: Sequence[int] = group, start: int = start) -> list[float]:
                 part = [group[row] for row in rows]
                 changes = [Intervention((neurons[which],), 0.0, (constants[which],)) for which in part]
-                changed = _replayed(opened, clean, prefix, start, target, changes)
-                for which, value in zip(part, changed, strict=True):
-                    effects[which] = clean.value - value
-                done += len(part)
+                return _replayed(opened, clean, prefix, start, target, changes)
+
+            parts = stacked(layers, opened.anatomy.n_layers, len(ids) - start, most)
+            for rows, changed in in_parts(parts, replayed):
+                for row, value in zip(rows, changed, strict=True):
+                    effects[group[row]] = clean.value - value
+                done += len(rows)
                 yield Progress("verifying", done, len(neurons), noun(neurons))
     return ExactEffects(clean.value, tuple(effects))
 

@@ -20,12 +20,13 @@ from sessions.cancel import Cancel
 from sessions.directions.vector import Vector, Where, check_site, width_at
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
+from sessions.model import memory_needed
 from sessions.model.finite import not_finite
 from sessions.model.homes import widest
 from sessions.model.hooks import Change, on_neurons, on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.rows import in_batches, padded_rows
 from sessions.model.tokens import last_positions
 
 
@@ -36,7 +37,7 @@ def difference_of_means(
     *,
     site: Where = "resid_post",
     layers: Sequence[int] | None = None,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Vector]:
     """The vector from the mean over negative prompts to that over positive ones.
@@ -44,7 +45,7 @@ def difference_of_means(
     Args:
         positive, negative: token ids of the prompts, one or more a side.
         layers: which; all if None.
-        batch: tokens computed at once, padding included.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
 
     Raises:
         UsageError: both sides are the same prompts, or the model's states at their ends are the same.
@@ -81,7 +82,7 @@ def mean_at_ends(
     prompts: Sequence[Sequence[int]],
     site: Where,
     layers: Sequence[int],
-    batch: int,
+    batch: int | None,
     cancel: Cancel | None,
     counted: tuple[int, int],
 ) -> Steps[dict[int, Tensor]]:
@@ -92,14 +93,18 @@ def mean_at_ends(
     """
     done, total = counted
     sums = {layer: torch.zeros(width_at(opened.anatomy, site, layer), dtype=torch.float64) for layer in layers}
-    for rows in batches([len(ids) for ids in prompts], batch):
-        yield Progress("reading the prompts", done, total, "prompts")
-        states = at_ends(opened, [prompts[row] for row in rows], site, layers, cancel)
+    yield Progress("reading the prompts", done, total, "prompts")
+
+    def ends(rows: Sequence[int]) -> dict[int, Tensor]:
+        return at_ends(opened, [prompts[row] for row in rows], site, layers, cancel)
+
+    for rows, states in in_batches(opened, [len(ids) for ids in prompts], batch, memory_needed.forward, ends):
         for layer in layers:
             sums[layer] += states[layer].to(widest(states[layer].device)).sum(0).cpu()
             if not sums[layer].isfinite().all():
                 raise not_finite(opened, [prompts[row] for row in rows], f"what layer {layer} computes at {site}")
         done += len(rows)
+        yield Progress("reading the prompts", done, total, "prompts")
     return {layer: total / len(prompts) for layer, total in sums.items()}
 
 

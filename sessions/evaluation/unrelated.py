@@ -19,6 +19,7 @@ from sessions.errors import UsageError
 from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition
 from sessions.interventions.intervention import Intervention
+from sessions.memory import in_parts
 from sessions.model.generation import left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Prompt
@@ -74,9 +75,13 @@ def summed_loss(
     cancel: Cancel | None = None,
 ) -> float:
     """The losses of all tokens of a batch in the current state of the model, added up, in nats."""
-    prompts = [(document, Condition("", treatments)) for document in documents]
-    with watched(opened.anatomy, cancel), running_rows(opened, prompts):
-        return _summed(opened, [document.ids for document in documents])
+
+    def summed(some: Sequence[Encoded]) -> float:
+        prompts = [(document, Condition("", treatments)) for document in some]
+        with watched(opened.anatomy, cancel), running_rows(opened, prompts):
+            return _summed(opened, [document.ids for document in some])
+
+    return sum(total for _, total in in_parts([documents], summed))
 
 
 def mean_loss(sums: Sequence[float], documents: Sequence[Encoded]) -> float | None:

@@ -7,7 +7,7 @@ read once more when a result is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,6 +64,14 @@ def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None
         row = int((~logits.max(-1).values.isfinite()).nonzero()[0, 0])
         return Lost("the head", anatomy.head, row, len(texts[row]) - 1)
     return lost[0] if lost else None
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all numbers of some tensors are finite; the host waits once for each device."""
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        by_device.setdefault(tensor.device, []).append(tensor.isfinite().all())
+    return all(bool(torch.stack(checks).all()) for checks in by_device.values())
 
 
 def not_finite(opened: OpenModel, texts: Sequence[Sequence[int]], what: str, names: Sequence[str] = ()) -> NotFinite:

@@ -56,6 +56,11 @@ def weight_of(module: nn.Module, name: str) -> Tensor:
     raise ModelError(f"{name} of {type(module).__name__} is not in memory", "open the model on a device that holds it")
 
 
+def devices_of(model: nn.Module) -> list[torch.device]:
+    """The devices that the weights of a model are on, each once."""
+    return list(dict.fromkeys(weight.device for weight in model.parameters() if not weight.is_meta))
+
+
 def widest(device: torch.device) -> torch.dtype:
     """The dtype for sums that have to be exact: float64, where the device has it."""
     return torch.float32 if device.type in NARROW else torch.float64

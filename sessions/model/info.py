@@ -60,6 +60,7 @@ class Opening(Struct, frozen=True, kw_only=True):
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
+    max_memory: str | None = None
     load_in: str | None = None
     trust_remote_code: bool = False
     compile: bool = False

@@ -58,6 +58,12 @@ class ModelFiles:
     said: str
     gguf: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the weights in these files."""
+        files = [self.folder / self.gguf] if self.gguf else self.folder.glob("*.safetensors")
+        return sum(file.stat().st_size for file in files)
+
     def fingerprint(self) -> str:
         """The fingerprint of the weights in these files."""
         return fingerprint.of_file(self.folder / self.gguf) if self.gguf else fingerprint.of_folder(self.folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,9 +35,10 @@ from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Abandoned, Meter, first_line, in_background, progress_to
 from sessions.model.compiling import compile_decoding
 from sessions.model.generation_rules import rules_of
-from sessions.model.homes import home_of, refuse_split
+from sessions.model.homes import CPU, free_memory, home_of, refuse_split
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, ModelFiles, located
+from sessions.model.max_memory import on_devices, parsed
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import bound, check_sound
 
@@ -78,10 +79,12 @@ def open_model(
     dtype: str = "auto",
     device: str = "auto",
     device_map: str | Mapping[str, int | str] | None = None,
+    max_memory: str | None = None,
     offload_folder: Path | None = None,
     load_in: str | None = None,
     trust_remote_code: bool = False,
     compile: bool = False,
+    make_room: Callable[[int], None] | None = None,
 ) -> Steps[OpenModel]:
     """Open a model by name; download and convert it first if needed.
 
@@ -92,16 +95,25 @@ def open_model(
             checkpoint's own (bfloat16 for a GGUF file).
         device: "cpu", "cuda", "cuda:N", "mps", or "auto": the first CUDA device if there is one.
         device_map: how accelerate spreads the model over devices ("auto", "balanced", …, or a device by module).
+        max_memory: the most that weights take on each device ("20GiB", "0=20GiB,cpu=60GiB"); spreads them over the
+            devices as `device_map` "auto" does, unless that says otherwise.
         offload_folder: the folder for weights placed on "disk", unless their own files can be read instead.
         load_in: "8bit" or "4bit" quantises the weights with bitsandbytes while loading.
         trust_remote_code: run the modelling code that comes with this model.
         compile: decode with a compiled step (see `compiling`); `info.decoding` says whether it can be.
+        make_room: called with the bytes of the weights' files just before they are loaded, after everything that can be
+            checked without them.
 
     Raises:
         ModelError: no model has that name, it cannot be loaded, or an option does not apply to it.
+        UsageError: `max_memory` is no amount, or for a device that is not there.
     """
+    if max_memory is not None and device_map is None:
+        device_map = "auto"
     place = _place(device, device_map)
     options = _options(dtype, place, device_map, load_in)
+    if max_memory is not None:
+        options["max_memory"] = on_devices(parsed(max_memory), range(torch.cuda.device_count()), free_memory(CPU))
     source = yield from located(name, models, trust_remote_code)
     if source.gguf:
         options |= {"gguf_file": source.gguf, "quantization_config": GgufConfig(dequantize=True)}
@@ -111,6 +123,9 @@ def open_model(
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
     # transformers silently loads an adapter that lies beside a model: point it to a folder that does not exist.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
+    if make_room is not None:
+        _check_readable(name, source, options)
+        make_room(source.size)
     opened = yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}")
     if not compile:
         return opened
@@ -179,8 +194,26 @@ def _load(name: str, source: ModelFiles, options: dict[str, Any], meter: Meter) 
             raise _cannot_load(name, error) from error
 
 
+def _check_readable(name: str, source: ModelFiles, options: dict[str, Any]) -> None:
+    """Raise `ModelError` for a configuration or a tokenizer that cannot be read."""
+    words = _words(options)
+    try:
+        if not source.gguf:
+            _config(source.folder, words)
+            AutoTokenizer.from_pretrained(source.folder, **words)
+    except WorkbenchError:
+        raise
+    except BaseException as error:  # as in `_load`
+        raise _cannot_load(name, error) from error
+
+
+def _words(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a configuration and a tokenizer are read with."""
+    return {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
+
+
 def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str) -> OpenModel:
-    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
+    words = _words(options)
     tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
     if tokenizer.chat_template:
         templates.warm()  # starts the sandbox while the weights load
@@ -188,6 +221,7 @@ def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str
         options["config"] = _config(source.folder, words)
     model, loading_info = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, loading_info)
+    _check_mapped(name, model, options.get("device_map"))
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
     opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
@@ -217,6 +251,18 @@ def _check_complete(name: str, loading_info: dict[str, Any]) -> None:
                 f"the checkpoint of {name} {kind} {len(keys)} of the weights of a causal language model: {keys[0]}"
                 + (", …" if len(keys) > 1 else "")
             )
+
+
+def _check_mapped(name: str, model: PreTrainedModel, device_map: object) -> None:
+    """Refuse a map of devices that leaves weights out: they would be wherever they are loaded."""
+    if not isinstance(device_map, Mapping) or "" in device_map:
+        return
+    named = (weight for weight, _ in model.named_parameters())
+    left = next((weight for weight in named if not any(f"{weight}.".startswith(f"{at}.") for at in device_map)), None)
+    if left is not None:
+        raise ModelError(
+            f"the device map of {name} leaves out {left}", 'give every module a device, or "" for all others'
+        )
 
 
 def _cannot_load(name: str, error: BaseException) -> ModelError:

@@ -1,4 +1,4 @@
-"""Batches several texts as rows that are padded on the right.
+"""Batches several texts as rows that are padded on the right, as many at once as memory allows.
 
 Such rows need no mask and no position ids: in a causal model a token does not see what follows it, so every row
 computes the same as alone, and nothing reads the padding. Generation pads on the left instead; see
@@ -7,16 +7,53 @@ computes the same as alone, and nothing reads the padding. Generation pads on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from sessions.memory import Found, in_parts
+from sessions.model.homes import devices_of, free_memory
+from sessions.model.memory_needed import Shape
 from sessions.model.opening import OpenModel
+from sessions.model.shapes import shape_of
 
-#: The most tokens in one batch, padding included.
-LARGEST_BATCH = 1024
+#: Tokens in one batch, padding included, in the memory of the host; and the most on an accelerator.
+LARGEST_BATCH, LARGEST_ON_DEVICE = 1024, 16384
+#: The share of a device's free memory that a batch may take.
+PART = 0.5
+
+Needed = Callable[[Shape, int], int]
+"""The bytes that so many tokens need (see `memory_needed`)."""
+
+
+def at_once(opened: OpenModel, batch: int | None, needed: Needed) -> int:
+    """How many tokens to compute at once: `batch`, where the user says it; on accelerators as many as fit into half
+    of the free memory of the fullest; else `LARGEST_BATCH`."""
+    if batch is not None:
+        return batch
+    known = [free for device in devices_of(opened.model) if (free := free_memory(device)) is not None]
+    if opened.device.type != "cuda" or not known:
+        return LARGEST_BATCH
+    each = max(1, needed(shape_of(opened), LARGEST_BATCH) // LARGEST_BATCH)
+    return max(1, min(LARGEST_ON_DEVICE, int(PART * min(known)) // each))
+
+
+def in_batches(
+    opened: OpenModel,
+    lengths: Sequence[int],
+    batch: int | None,
+    needed: Needed,
+    compute: Callable[[Sequence[int]], Found],
+) -> Iterator[tuple[Sequence[int], Found]]:
+    """The rows of each batch with what is computed of them; a batch that does not fit is halved (`memory.in_parts`).
+
+    Args:
+        lengths: tokens of each row.
+        batch: tokens computed at once, padding included; None for as many as memory allows (`at_once`).
+    """
+    return in_parts(batches(lengths, at_once(opened, batch, needed)), compute)
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -27,11 +27,10 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.cases import Case, last_logits
+from sessions.circuits.cases import Case, logits_of
 from sessions.circuits.verification import ExactEffects
 from sessions.events import Progress, Steps
 from sessions.model.opening import OpenModel
-from sessions.model.rows import LARGEST_BATCH, batches
 from sessions.model.units import Unit
 from sessions.patching.patches import STATES, Direction, Patch, PatchSite, Piece, SiteAt
 from sessions.patching.paths import Paths, Receiver, path_sites, site_of
@@ -190,8 +189,7 @@ def corrupt_targets(
     """The target of each pair in its corrupt prompt: the logit of the target minus that of the counterfactual."""
     texts = [case.corrupt.ids for case in cases if case.corrupt is not None]
     values = [0.0] * len(texts)
-    for rows in batches([len(ids) for ids in texts], batch or LARGEST_BATCH):
-        logits = last_logits(opened, [texts[row] for row in rows], cancel)
+    for rows, logits in logits_of(opened, texts, batch, cancel):
         for row, last in zip(rows, logits, strict=True):
             wanted, other = cases[row].wanted
             values[row] = float(last[wanted] - last[other])

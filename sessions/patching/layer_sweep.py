@@ -33,6 +33,7 @@ from sessions.directions.findings import Origin
 from sessions.events import Progress, Steps
 from sessions.interventions.answering import ConditionedPrompt, running_rows
 from sessions.interventions.intervention import SEGMENTS
+from sessions.memory import in_parts
 from sessions.model.hooks import StateSite, after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -105,12 +106,16 @@ def swept(
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
         # A neuron below the injection does not change.
         results = [without] * len(rows) if observe is not None and observe.layer < into else []
-        while len(results) < len(rows):
-            yield Progress("injecting", len(columns) * len(rows) + len(results), len(layers) * len(rows), "places")
-            part = rows[len(results) : len(results) + at_once]
+
+        def reached(part: Sequence[tuple[Injection, ...]], into: int = into) -> list[float]:
             with _needed(anatomy, outputs, into, observe, len(part)):
-                there, logits = text.passed(part, read)
-            results += measure(there, logits)
+                return list(measure(*text.passed(part, read)))
+
+        parts = (rows[first : first + at_once] for first in range(len(results), len(rows), at_once))
+        yield Progress("injecting", len(columns) * len(rows), len(layers) * len(rows), "places")
+        for _, values in in_parts(parts, reached):
+            results += values
+            yield Progress("injecting", len(columns) * len(rows) + len(results), len(layers) * len(rows), "places")
         random.append(results[0])
         columns.append(results[1:])
     yield Progress("testing what the position can reach")

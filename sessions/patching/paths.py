@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from sessions.cancel import Cancel
 from sessions.circuits.verification import affordable
 from sessions.errors import ModelError, NotFinite, UsageError
+from sessions.memory import in_parts
 from sessions.model.attending import AttentionFunction, attending
 from sessions.model.hooks import together, watched
 from sessions.model.logits import only_target
@@ -130,12 +131,12 @@ class Paths:
             NotFinite: a value is not finite.
             ModelError: a layer has no one place where its attention or MLP writes.
         """
-        for first in range(0, len(senders), self._rows):
-            part = senders[first : first + self._rows]
-            values = self._reached(part)
+        numbers = range(len(senders))
+        parts = (numbers[first : first + self._rows] for first in range(0, len(senders), self._rows))
+        for part, values in in_parts(parts, lambda part: self._reached([senders[number] for number in part])):
             if not all(map(math.isfinite, values)):
                 raise NotFinite("the target's value is not finite in a patched run", "open it with --dtype float32")
-            yield [*range(first, first + len(part))], values
+            yield list(part), values
 
     @torch.inference_mode()
     def _reached(self, senders: Sequence[Sequence[Piece]]) -> list[float]:

@@ -29,6 +29,7 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.circuits.verification import CACHED, Prefix, affordable, from_position, grouped, kept_of, stacked
 from sessions.errors import ModelError, NotFinite
+from sessions.memory import in_parts
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, on_neurons, on_states, skipped, together, watched
 from sessions.model.logits import only_target
@@ -183,9 +184,12 @@ class Replay:
             members = [kept[place] for place in group]
             lowest = [_first_run(changed[number]) for number in members]
             most = max(1, min(self._batch // (length - start), CACHED * self._batch // length))
-            for rows in stacked(lowest, n_layers, length - start, most):
-                part = [members[row] for row in rows]
-                yield part, self._replayed(start, [changed[number] for number in part])
+
+            def replayed(rows: Sequence[int], members: Sequence[int] = members, start: int = start) -> list[float]:
+                return self._replayed(start, [changed[members[row]] for row in rows])
+
+            for rows, values in in_parts(stacked(lowest, n_layers, length - start, most), replayed):
+                yield [members[row] for row in rows], values
 
     def _changed(self, patch: Patch) -> Patch:
         """A patch without the pieces that change nothing: those that the texts hold alike, in front of all others.

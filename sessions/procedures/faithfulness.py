@@ -42,7 +42,7 @@ def helping_first(ranking: tuple[Unit, ...]) -> tuple[Unit, ...]:
 
 
 def cases_for(
-    session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int
+    session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int | None
 ) -> Steps[tuple[tuple[Case, ...], list[str]]]:
     """What is measured on, and remarks on it."""
     from sessions.circuits.cases import remarks, resolve_targets
@@ -67,7 +67,7 @@ def cases_for(
     return cases, notes
 
 
-def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ...]]:
+def own_prompt(session: Session, circuit: Circuit, batch: int | None) -> Steps[tuple[Case, ...]]:
     """The one prompt that the circuit was found on."""
     from sessions.circuits.cases import resolve_targets
 
@@ -97,7 +97,7 @@ def held_values(
     reference: str,
     over: Path | Key | None,
     raw: bool,
-    batch: int,
+    batch: int | None,
     force: bool,
 ) -> Steps[tuple[Reference | None, str, list[str]]]:
     """What units are held at (None for zero), and in words; and remarks on it."""
@@ -155,7 +155,7 @@ def doubts_about(measured: Measured) -> list[str]:
     return []
 
 
-def every_unit(session: Session, circuit: Circuit, batch: int, engine: Engine) -> Steps[tuple[Unit, ...]]:
+def every_unit(session: Session, circuit: Circuit, batch: int | None, engine: Engine) -> Steps[tuple[Unit, ...]]:
     """All units of the circuit's kinds, ranked on the circuit's own prompts by its method.
 
     Raises:
@@ -209,22 +209,21 @@ def faithfulness_of(
     from sessions.circuits.attribution import refuse_experts
     from sessions.circuits.faithfulness import areas, ranked, sizes_of
     from sessions.circuits.faithfulness import faithfulness as measure
-    from sessions.model.rows import LARGEST_BATCH
 
-    circuit, tokens = session.found(), batch or LARGEST_BATCH
+    circuit = session.found()
     refuse_experts(session.opened().anatomy, "faithfulness")
     if raw and file is None and means is None:
         raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
-    cases, notes = yield from cases_for(session, circuit, file, raw, tokens)
+    cases, notes = yield from cases_for(session, circuit, file, raw, batch)
     own = file is None and not circuit.prompts
     ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
     if curve:
-        ranking = yield from every_unit(session, circuit, tokens, engine)
+        ranking = yield from every_unit(session, circuit, batch, engine)
     if not curve and ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
         ranking = helping_first(ranking)
-    averages, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
+    averages, how, more = yield from held_values(session, cases, reference, means, raw, batch, force)
     whole = units_in_all(session, ranking) if curve else len(ranking)
     if curve:
         sizes, controls = sizes_of(whole), controls or 0
@@ -238,7 +237,7 @@ def faithfulness_of(
         averages,
         controls=CONTROLS if controls is None else controls,
         seed=session.settings.rng if seed is None else seed,
-        batch=tokens,
+        batch=batch,
         engine=engine,
     )
     return Faithfulness(

@@ -32,6 +32,25 @@ class Discovered(Value, frozen=True, kw_only=True):
     patterns: PatternEffect | None = None
 
 
+class Estimated(Value, frozen=True, kw_only=True):
+    """`discover --dry-run`: what it would take. `peak` and `weights` are bytes, `free` those that are free on the
+    device now, None where that is not known.
+
+    `tokens` are those of the longest of `prompts`. `forward` and `backward` count passes of the attribution, `effects`
+    the exact effects that are measured afterwards, at most.
+    """
+
+    prompts: int
+    tokens: int
+    forward: int
+    backward: int
+    effects: int
+    peak: int
+    weights: int
+    device: str
+    free: int | None = None
+
+
 class Verified(Value, frozen=True, kw_only=True):
     """`verify`: the neurons with their exact effects on the target, whose value without intervention is `value`.
 

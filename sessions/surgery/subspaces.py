@@ -32,13 +32,14 @@ from sessions.cancel import Cancel
 from sessions.directions.vector import Vector
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
+from sessions.model import memory_needed
 from sessions.model.finite import not_finite
 from sessions.model.hooks import on_states, only_to, together, watched
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.places import unembedding
-from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.rows import in_batches, padded_rows
 from sessions.model.tokens import last_positions
 
 #: Which of a text's states are meant: their mean, or the last one.
@@ -73,7 +74,7 @@ def states_of(
     pooled: Pooled = "mean",
     *,
     label: str = "reading the versions",
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[dict[int, States]]:
     """The states of versions at each layer.
@@ -87,15 +88,19 @@ def states_of(
     states = {layer: torch.empty(len(rows), opened.anatomy.d_model) for layer in layers}
     first = {layer: torch.zeros(2, opened.anatomy.d_model) for layer in layers}
     done = 0
-    for part in batches([len(ids) for ids in rows], batch):
-        yield Progress(label, done, len(rows), "texts")
-        seen = _pooled(opened, [rows[row] for row in part], [spans[row] for row in part], layers, cancel)
+    yield Progress(label, 0, len(rows), "texts")
+
+    def pooled_states(part: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
+        return _pooled(opened, [rows[row] for row in part], [spans[row] for row in part], layers, cancel)
+
+    for part, seen in in_batches(opened, [len(ids) for ids in rows], batch, memory_needed.forward, pooled_states):
         for layer in layers:
             if not seen[layer][0].isfinite().all():
                 raise not_finite(opened, [rows[row] for row in part], f"what layer {layer} computes")
             states[layer][part] = seen[layer][0]
             first[layer] += seen[layer][1] / len(rows)
         done += len(part)
+        yield Progress(label, done, len(rows), "texts")
     return {
         layer: States(states_.reshape(len(versions), -1, states_.shape[-1]), first[layer])
         for layer, states_ in states.items()

@@ -8,9 +8,9 @@ from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import LETTERS, Unit, named, noun
-from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Row, StandsFor, Table
+from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Note, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed, whole
-from sessions.views.writing import aim, counted, percent, signed
+from sessions.views.writing import aim, amount, counted, percent, signed
 
 #: How many neurons a discovery and a verification list.
 STRONGEST = 10
@@ -102,6 +102,21 @@ def circuit_table(circuit: Circuit, most: int | None = None, note: str = "") -> 
         cells = (*place_cells(neuron, places)[: 2 + placed], *(known[key] for key in keys))
         rows.append(Row(cells=cells, stands_for=stands_for(neuron)))
     return Table(columns=(*places[: 2 + placed], *(NEURON[key] for key in keys)), rows=tuple(rows), note=note)
+
+
+@viewed.register
+def _(value: results.Estimated) -> Iterator[AnyBlock]:
+    over = f"{counted(value.tokens, 'token')}" if value.prompts == 1 else f"{value.prompts:,} prompts"
+    longest = f", the longest {counted(value.tokens, 'token')}" if value.prompts > 1 else ""
+    yield facts(
+        f"{over}{longest}",
+        f"{value.forward:,} forward and {value.backward:,} backward {'pass' if value.backward == 1 else 'passes'}",
+        f"at most {counted(value.effects, 'exact effect')}" if value.effects else "",
+    )
+    room = "" if value.free is None else f"{amount(value.free)} free on {value.device}"
+    yield facts(f"about {amount(value.peak)} at the peak", f"beside {amount(value.weights)} of weights", room)
+    if value.free is not None and value.peak > value.free:
+        yield Note(text="that is more than is free: a shorter prompt, --batch or --dtype bfloat16 needs less")
 
 
 @viewed.register

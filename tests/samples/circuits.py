@@ -34,6 +34,11 @@ def samples(text: str) -> Iterator[Value]:
     rows = tuple(structs.replace(row, neuron=each, share=circuit.share(each)) for each in NEURONS)
     yield results.NeuronTable(circuit=circuit, rows=rows, total=200)
     yield filled(results.NeuronTable, text)
+    estimated = results.Estimated(
+        prompts=1, tokens=42, forward=1, backward=1, effects=200, peak=3 * 2**28, weights=2**29, device="cuda:0"
+    )
+    yield estimated
+    yield structs.replace(estimated, prompts=12, effects=0, device=text, free=2**20)
     verified = tuple(structs.replace(each, effect=0.5) for each in NEURONS) * 4
     yield filled(results.Verified, text, neurons=verified, agreement=Agreement(4, 0.94, None, 0.75))
     first = results.FaithfulnessRow(size=10, kept=0.12, left=0.62, random_kept=-0.01, random_left=1.0)
