@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from transformers import masking_utils
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
@@ -44,14 +45,16 @@ def unpadded() -> AbstractContextManager[None]:
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    if _ROWS.get() == "padded":
+    # A compiled step is traced once for all passes, and looks at no numbers anyhow.
+    if not torch.compiler.is_compiling() and _ROWS.get() == "padded":
         kwargs["allow_is_causal_skip"] = False
     return sdpa_mask(*args, **kwargs)
 
 
 def _unless_alone(find: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
     def found(*args: Any, **kwargs: Any) -> Tensor | None:
-        return None if _ROWS.get() == "unpadded" else find(*args, **kwargs)
+        known = not torch.compiler.is_compiling() and _ROWS.get() == "unpadded"
+        return None if known else find(*args, **kwargs)
 
     return found
 
