@@ -6,6 +6,7 @@ a dashboard from us, nor reports of its use.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import logging
 import os
@@ -66,6 +67,7 @@ class RayCluster:
 
     def close(self) -> None:
         """Close the connection, if it was made here; a cluster that was started here ends with it."""
+        atexit.unregister(self.close)
         if self.own:
             with suppress(Exception):
                 self.ray.shutdown()
@@ -137,7 +139,9 @@ def _connect(address: str, ended: threading.Event) -> RayCluster:
             ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
         raise _no_cluster(address, first_line(error)) from error
-    return RayCluster(ray, address, own=True, ended=ended, head=_head(ray), folder=folder)
+    cluster = RayCluster(ray, address, own=True, ended=ended, head=_head(ray), folder=folder)
+    atexit.register(cluster.close)  # where the session is not closed
+    return cluster
 
 
 def _head(ray: Any) -> str:
