@@ -7,7 +7,8 @@ build that continues from there computes the same batches, and so the same bits.
 others can fold chunks from nothing, and their statistics are merged in the order of the documents, to the same bits.
 
 Memory is needed for the statistics, whose size is known before anything runs, for the documents with maxima, and for a
-batch. `plan` makes batches smaller to fit, and refuses what does not fit. The model's own pass is not counted.
+batch. `plan` makes batches smaller to fit, and refuses what does not fit. The model's own pass is not counted. On an
+accelerator the activations of two batches are kept until they are merged (`in_flight`), or of as many sites as fit.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from msgspec import Struct
 
 from sessions.atlas.atlas import Array, Atlas, AtlasAbout, Documents
 from sessions.atlas.folding import bytes_of, working_bytes
+from sessions.atlas.in_flight import Flight
 from sessions.atlas.site_folding import Batch, begun, by_layer, folding_into, sites_of
 from sessions.cancel import Cancel
 from sessions.errors import UsageError, WorkbenchError
 from sessions.events import Progress, Steps
 from sessions.files.disk import LARGEST
 from sessions.model.finite import not_finite
+from sessions.model.homes import free_memory
 from sessions.model.hooks import only_to, watched
 from sessions.model.opening import OpenModel
 from sessions.model.pieces import Computing, Engine, WorkingModel
@@ -57,7 +60,7 @@ class AtlasPlan(Struct, frozen=True, kw_only=True):
     """The plan of a build.
 
     `batch` counts the tokens computed at once, padding included; `bytes` bounds the memory of the statistics, the
-    documents and a batch.
+    documents and a batch, and `held` what of it activations on an accelerator may take that are not merged yet.
     """
 
     model: str
@@ -70,6 +73,7 @@ class AtlasPlan(Struct, frozen=True, kw_only=True):
     k: int
     batch: int
     bytes: int
+    held: int = 0
 
 
 @dataclass
@@ -93,7 +97,7 @@ def plan(
     length: int = LENGTH,
     k: int = K,
     batch: int = LARGEST_BATCH,
-    memory: int = MEMORY,
+    memory: int | None = None,
     under: str = "",
 ) -> AtlasPlan:
     """The plan for `build`.
@@ -102,7 +106,8 @@ def plan(
         layers: which; all if None.
         length: tokens that documents are cut to, BOS included.
         batch: tokens computed at once at most, padding included; fewer where memory asks for it.
-        memory: MiB that the statistics and a batch may take together.
+        memory: MiB that the statistics and a batch may take together; if None `MEMORY`, and of an accelerator a quarter
+            of what is free, for activations that are not merged yet.
         under: a key of what is suppressed.
 
     Raises:
@@ -119,20 +124,26 @@ def plan(
     widest = max(site.d_expert if isinstance(site, ExpertSite) else site.width for site in sites)
     neurons = sum(site.width for site in sites)
     fixed = sum(bytes_of(site.width, k) for site in sites) + _kept(survey.documents, neurons, k) * length * 4
+    allowed = (MEMORY if memory is None else memory) * _MIB
     for tokens in (batch >> times for times in range(batch.bit_length())):
         needed = fixed + working_bytes(widest, k, tokens)
-        if needed <= memory * _MIB or tokens < length:
+        if needed <= allowed or tokens < length:
             break
     if fixed > LARGEST:
         raise UsageError(
             f"an atlas of {neurons:,} neurons has {fixed // _MIB:,} MiB, and a file at most {LARGEST // _MIB:,}",
             "fewer layers (--layers 0-9), maxima (--top 5) or documents (--docs 10000)",
         )
-    if needed > memory * _MIB:
+    if needed > allowed:
         raise UsageError(
-            f"an atlas of {neurons:,} neurons takes {-(-needed // _MIB):,} MiB, and {memory:,} may be taken",
+            f"an atlas of {neurons:,} neurons takes {-(-needed // _MIB):,} MiB, and {allowed // _MIB:,} may be taken",
             f"--memory {-(-needed // _MIB)}, or fewer layers (--layers 12) or maxima (--top 5)",
         )
+    held = 0
+    if opened.device.type != "cpu":
+        free = free_memory(opened.device) or 0
+        room = (max(allowed, free // 4) if memory is None else allowed) - needed
+        held = min(room, 2 * tokens * neurons * 4)
     return AtlasPlan(
         model=opened.info.fingerprint,
         dtype=opened.info.dtype,
@@ -143,7 +154,8 @@ def plan(
         length=length,
         k=k,
         batch=tokens,
-        bytes=needed,
+        bytes=needed + held,
+        held=held,
     )
 
 
@@ -170,6 +182,7 @@ class Building:
         self.progress = Progressed()
         self._special = special_ids(opened.tokenizer)
         self._limit = 8 * CHUNK
+        self._flying: list[Flight] = []
 
     def read(self, texts: Sequence[str], first: int, seen: int) -> AtlasChunk:
         """The next documents of the corpus as ids, after `first` documents and `seen` counted positions."""
@@ -201,6 +214,7 @@ class Building:
             tokens += sum(len(counted[row]) for row in rows)
             done += len(rows)
             yield chunk.first + done
+        self._land(0)
         for running, sums in zip(self.running, before, strict=True):
             running.add(sums)
         for (layer, _), running in zip(self.sites, self.running, strict=True):
@@ -237,7 +251,7 @@ class Building:
         """One batch: ids of each row, the positions that count, the documents' numbers, and the count so far."""
         anatomy = self.opened.anatomy
         begins = [number * self.plan.length for number in numbers]
-        batch = Batch.of(counted, max(map(len, ids)), begins, seen)
+        batch = Batch.of(counted, max(map(len, ids)), begins, seen, self.plan.held // 2)
         with ExitStack() as stack:
             read = stack.enter_context(padded_rows(self.opened, ids))
             stack.enter_context(watched(anatomy, cancel))
@@ -245,13 +259,21 @@ class Building:
             for (_, site), running in zip(self.sites, self.running, strict=True):
                 stack.enter_context(folding_into(site, running, batch))
             anatomy.decoder(input_ids=read, use_cache=False)
+        if batch.left:
+            self._flying.append(Flight(batch.left))
+        self._land(1)
+
+    def _land(self, flying: int) -> None:
+        """Merge the batches but for the last ones, so many, which stay in flight."""
+        while len(self._flying) > flying:
+            self._flying.pop(0).land()
 
     def prune(self) -> None:
         """Drop the documents without a maximum."""
         wanted = np.zeros(self.progress.documents, dtype=bool)
         for layer in self.running:
-            for positions in (layer.high_at, layer.deep_at):
-                wanted[positions[positions >= 0].cpu().numpy() // self.plan.length] = True
+            positions = layer.best_at.cpu().numpy()
+            wanted[positions[positions >= 0] // self.plan.length] = True
         self.progress.kept = {number: ids for number, ids in sorted(self.progress.kept.items()) if wanted[number]}
         self._limit = max(8 * CHUNK, 2 * len(self.progress.kept))
 

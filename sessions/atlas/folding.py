@@ -1,12 +1,9 @@
 """Folding activations into statistics, batch by batch, in memory that does not grow.
 
-*Extremes.* The k highest and k lowest values of each neuron, with their places, exactly. Of a batch only those values
-are sorted that exceed the k-th so far: after n positions about k in n do. At first, when that is no bar yet, the k-th
-largest of the maxima of blocks of `BLOCK` rows is one: k values reach it, and hardly more.
-Of equal values the first that was folded is kept.
+*Extremes.* The k highest and k lowest values of each neuron, with their places, exactly (see `extremes`).
 *Moments.* Count, mean, standard deviation (of the positions counted, not an estimate of more) and mean |activation| are
-exact but for rounding: a batch is summed in float32, batches are added in float64, those of a chunk first. A standard
-deviation below a thousandth of the mean is rounding.
+exact but for rounding: a batch is summed in float32, batches are added in float64. A standard deviation below a
+thousandth of the mean is rounding.
 *Quantiles.* A histogram of fixed bins, signed, four an octave of |activation| from 2^-12 to 2^10, even within an
 octave (read off the bits of the number; bins that grow with the value are those of DDSketch, Masson et al. 2019). A
 quantile is interpolated inside its bin and so off by less than the bin: a quarter of its value, 2^-12 near zero; beyond
@@ -28,12 +25,9 @@ import torch
 from torch import Tensor
 
 from sessions.atlas.atlas import QUANTILES, Array, AtlasLayer
+from sessions.atlas.extremes import first_largest, grouped, merge, newcomers
 from sessions.model.homes import widest
 
-#: Rows among which one maximum is taken to find a first bar.
-BLOCK = 16
-#: A bar is good enough if at most this many times k values of any neuron exceed it.
-FEW = 10
 #: Positions of which all are in the histogram, and which of those after are.
 EXACT, STRIDE = 1024, 4
 #: A gated neuron fires above this share of its largest |activation|.
@@ -57,7 +51,7 @@ def bytes_of(width: int, k: int) -> int:
 def working_bytes(width: int, k: int, rows: int) -> int:
     """Bytes at most that folding `rows` positions of so many neurons takes meanwhile."""
     copies = 3 * 4 * rows  # those of counted positions alone, as float32, and what a sum is taken of
-    candidates = FEW * k * (4 + 8) * 8  # values and places, where they stand, in order, and merged
+    candidates = 10 * k * (4 + 8) * 8  # values and places, where they stand, in order, and merged
     counted = AT_ONCE * 40 + BINS * 8
     return width * (copies + max(candidates, counted))
 
@@ -66,7 +60,9 @@ def working_bytes(width: int, k: int, rows: int) -> int:
 class Running:
     """The statistics of the neurons of one site as they stand; `gated` as of the site.
 
-    `deep` has the k largest of what an activation is below 0.
+    `best` is `[k, 2 · width]`: first the k largest activations of each neuron, then the k largest of what they are
+    below 0; `best_at` has their places. `high` and `deep` are the two halves. `spoilt` says that an accelerator has
+    computed a number that is not finite.
     """
 
     gated: bool
@@ -76,10 +72,9 @@ class Running:
     squares: Tensor
     sizes: Tensor
     histogram: Tensor
-    high: Tensor
-    high_at: Tensor
-    deep: Tensor
-    deep_at: Tensor
+    best: Tensor
+    best_at: Tensor
+    spoilt: bool = False
 
     @classmethod
     def empty(cls, width: int, k: int, gated: bool, device: torch.device) -> Running:
@@ -87,8 +82,6 @@ class Running:
         real = widest(device)
         counts = [torch.zeros(width, dtype=torch.int64, device=device) for _ in range(2)]
         sums = [torch.zeros(width, dtype=real, device=device) for _ in range(3)]
-        values = [torch.full((k, width), -torch.inf, device=device) for _ in range(2)]
-        places = [torch.full((k, width), -1, dtype=torch.int64, device=device) for _ in range(2)]
         return cls(
             gated=gated,
             count=counts[0],
@@ -97,59 +90,96 @@ class Running:
             squares=sums[1],
             sizes=sums[2],
             histogram=torch.zeros(BINS, width, dtype=torch.int32, device=device),
-            high=values[0],
-            high_at=places[0],
-            deep=values[1],
-            deep_at=places[1],
+            best=torch.full((k, 2 * width), -torch.inf, device=device),
+            best_at=torch.full((k, 2 * width), -1, dtype=torch.int64, device=device),
         )
 
-    def fold(self, values: Tensor, places: Tensor, columns: slice = slice(None), seen: int | None = None) -> None:
-        """Take in the activations of some neurons, `[n, columns]`, at `places`, `[n]`.
+    @property
+    def width(self) -> int:
+        return len(self.count)
+
+    @property
+    def high(self) -> Tensor:
+        return self.best[:, : self.width]
+
+    @property
+    def high_at(self) -> Tensor:
+        return self.best_at[:, : self.width]
+
+    @property
+    def deep(self) -> Tensor:
+        return self.best[:, self.width :]
+
+    @property
+    def deep_at(self) -> Tensor:
+        return self.best_at[:, self.width :]
+
+    def fold(
+        self,
+        values: Tensor,
+        places: Tensor,
+        columns: slice = slice(None),
+        seen: int | None = None,
+        room: Room | None = None,
+    ) -> None:
+        """Take in the activations of some neurons, `[n, columns]`, at `places`, `[n]`, in the memory of the host.
 
         Args:
             seen: positions that these neurons had gone through before; None puts all into the histogram.
+            room: memory for numbers that are needed for a moment; it is quicker than to take some each time.
         """
         if not len(values):
             return
         values = values.float().contiguous()
+        self._sum(values, columns, Room() if room is None else room)
+        self._keep(values, places, columns)
+        for part, weight in counted_rows(values, seen):
+            for rows in part.split(AT_ONCE):
+                self.count_bins(rows, weight, columns)
+
+    def _sum(self, values: Tensor, columns: slice, room: Room) -> None:
+        """Add a batch to the moments, in few passes over it."""
         self.count[columns] += len(values)
-        self.total[columns] += values.sum(0)
-        self.squares[columns] += (values * values).sum(0)
-        self.sizes[columns] += values.abs().sum(0)
+        ones = torch.ones(len(values))
+        self.total[columns] += ones @ values
+        for part in values.split(AT_ONCE):
+            numbers = part.numpy()
+            self.squares[columns] += torch.from_numpy(np.einsum("ij,ij->j", numbers, numbers))
+        self.sizes[columns] += ones @ torch.abs(values, out=room.take(*values.shape))
         if not self.gated:
             self.positive[columns] += (values > 0).sum(0)
-        self._keep(self.high, self.high_at, values, places, columns)
-        self._keep(self.deep, self.deep_at, -values, places, columns)
-        whole = len(values) if seen is None else max(0, min(EXACT - seen, len(values)))
-        first = whole + (-((seen or 0) + whole)) % STRIDE
-        for part, weight in ((values[:whole], 1), (values[first::STRIDE], STRIDE)):
-            for rows in part.split(AT_ONCE):
-                self._count(rows, weight, columns)
 
-    def _keep(self, best: Tensor, best_at: Tensor, values: Tensor, places: Tensor, columns: slice) -> None:
-        """Merge the k largest of a batch into those there are, in place."""
-        kept = best[:, columns]
-        new, rows = newcomers(values, kept[-1], len(best))
-        if not len(new):
-            return
-        self._put(best, best_at, torch.cat([kept, new]), torch.cat([best_at[:, columns], places[rows]]), columns)
+    def _keep(self, values: Tensor, places: Tensor, columns: slice) -> None:
+        """Merge the extremes of a batch into those there are."""
+        here = torch.arange(self.width)[columns]
+        here = torch.cat([here, here + self.width])
+        k, width, few = len(self.best), values.shape[1], []
+        for sign, best, best_at in (
+            (1, self.high[:, columns], self.high_at[:, columns]),
+            (-1, self.deep[:, columns], self.deep_at[:, columns]),
+        ):
+            found = newcomers(values, best[-1], k, sign)
+            if found is None:
+                new, rows = first_largest(values * sign, k)
+                merge(best, best_at, slice(None), new, places[rows])
+            else:
+                column, row = found
+                number = column if sign == 1 else column + width
+                few.append((number, row, values.numpy()[row, column] * np.float32(sign)))
+        if few:
+            column, row, value = (np.concatenate(part) for part in zip(*few, strict=True))
+            for neurons, new, rows in grouped(column, row, value, 2 * width):
+                merge(self.best, self.best_at, here[neurons], new, places[rows])
 
-    def _put(self, best: Tensor, best_at: Tensor, values: Tensor, places: Tensor, columns: slice = slice(None)) -> None:
-        """Keep the k largest of these values, in place; there is no place where there is no value."""
-        kept, order = first_largest(values, len(best))
-        best[:, columns] = kept
-        best_at[:, columns] = torch.where(kept == -torch.inf, -1, places.gather(0, order))
-
-    def _count(self, values: Tensor, weight: int, columns: slice) -> None:
+    def count_bins(self, values: Tensor, weight: int, columns: slice = slice(None)) -> None:
         """Add values to the histogram, each as so many."""
         if not len(values):
             return
-        into = self.histogram[:, columns]
-        width = values.shape[1]
-        flat = bins_of(values) * width + torch.arange(width, device=values.device, dtype=torch.int32)
-        counts = torch.zeros(BINS * width, dtype=torch.int32, device=values.device)
-        ones = torch.full((flat.numel(),), weight, dtype=torch.int32, device=values.device)
-        into += counts.scatter_add_(0, flat.long().view(-1), ones).view(BINS, width)
+        width = self.histogram.shape[1]
+        neurons = torch.arange(width, device=values.device, dtype=torch.int32)[columns]
+        flat = bins_of(values).mul_(width).add_(neurons).long().view(-1)
+        weights = torch.full((flat.numel(),), weight, dtype=torch.int32, device=values.device)
+        self.histogram.view(-1).scatter_add_(0, flat, weights)
 
     def set_apart(self) -> tuple[Tensor, ...]:
         """The sums so far, which begin anew at zero; `add` brings them back."""
@@ -168,8 +198,7 @@ class Running:
         for name in ("count", "positive", "total", "squares", "sizes", "histogram"):
             getattr(self, name).add_(given[name])
         for best, at in (("high", "high_at"), ("deep", "deep_at")):
-            values, places = getattr(self, best), getattr(self, at)
-            self._put(values, places, torch.cat([values, given[best]]), torch.cat([places, given[at]]))
+            merge(getattr(self, best), getattr(self, at), slice(None), given[best], given[at])
 
     def state(self) -> dict[str, Array]:
         """All of it, as arrays."""
@@ -190,7 +219,7 @@ class Running:
     @property
     def finite(self) -> bool:
         """Whether all that was folded in is finite."""
-        return bool(self.squares.isfinite().all())
+        return not self.spoilt and (self.squares.device.type != "cpu" or bool(self.squares.isfinite().all()))
 
     def finished(self) -> AtlasLayer:
         """What the atlas keeps of it."""
@@ -216,78 +245,24 @@ class Running:
         )
 
 
-def newcomers(values: Tensor, bar: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Of each column of `[n, width]` those values that may be among the k largest, where `bar`, `[width]`, is to be
-    exceeded: values and rows, `[any number, width]` each, -inf where a column has fewer."""
-    candidates = above(values, bar, FEW * k)
-    if candidates is None and len(values) >= 2 * k * BLOCK:
-        candidates = above(values, torch.maximum(bar, _reached(values, k)), FEW * k)
-    if candidates is None:  # too short to find a bar, or most are equal, as those of a ReLU are
-        return first_largest(values, min(k, len(values)))
-    return candidates
+class Room:
+    """Memory that is used again for one thing after another, in two parts."""
+
+    def __init__(self) -> None:
+        self._parts = [torch.empty(0), torch.empty(0)]
+
+    def take(self, rows: int, width: int, part: int = 0) -> Tensor:
+        """Numbers without a value, `[rows, width]`, in the memory that the last call for this part gave."""
+        if self._parts[part].numel() < rows * width:
+            self._parts[part] = torch.empty(rows * width)
+        return self._parts[part][: rows * width].view(rows, width)
 
 
-def first_largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest values of each column of `[n, width]`, and their rows; of equal ones the first.
-
-    So the extremes of a corpus are the same, with their places, however it was cut into parts.
-    """
-    top = values.topk(min(k + 1, len(values)), dim=0)
-    order = top.indices[:k]
-    tied = ((top.values[1:] == top.values[:-1]) & top.values[1:].isfinite()).any(0)
-    if bool(tied.any()):
-        columns = tied.nonzero()[:, 0]
-        order[:, columns] = values[:, columns].sort(dim=0, descending=True, stable=True).indices[:k]
-    return values.gather(0, order), order
-
-
-def _reached(values: Tensor, k: int) -> Tensor:
-    """What at least k values of each column exceed, `[width]`: just below the k-th largest of the blocks' maxima."""
-    blocks = len(values) // BLOCK
-    peaks = values[: blocks * BLOCK].view(blocks, BLOCK, -1).amax(1)
-    least = peaks.topk(k, dim=0).values[-1]
-    return torch.nextafter(least, torch.full_like(least, -torch.inf))
-
-
-def above(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
-    """The values of each column that exceed its bar, and their rows, as `newcomers`; None if more than `at_most` do."""
-    width = values.shape[1]
-    find = places_by_numpy if values.device.type == "cpu" else places_by_torch
-    candidates = find(values, bar, at_most * width)
-    if candidates is None:
-        return None
-    column, row = candidates
-    counts = torch.bincount(column, minlength=width)
-    most = int(counts.max())
-    if most > at_most:
-        return None
-    rank = torch.arange(len(column), device=values.device) - (counts.cumsum(0) - counts)[column]
-    into = rank * width + column
-    picked = torch.full((most, width), -torch.inf, device=values.device)
-    rows = torch.zeros(most, width, dtype=torch.int64, device=values.device)
-    picked.view(-1).scatter_(0, into, values.take(row * width + column))
-    rows.view(-1).scatter_(0, into, row)
-    return picked, rows
-
-
-def places_by_torch(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
-    """Column and row of each value that exceeds its column's bar, column by column; None if more than `at_most` do."""
-    exceeding = bar[:, None] < values.T
-    if int(exceeding.sum()) > at_most:
-        return None
-    column, row = exceeding.nonzero(as_tuple=True)
-    return column, row
-
-
-def places_by_numpy(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
-    """The same on a processor, in a third of the time."""
-    exceeding = np.greater(values.numpy(), bar.numpy())
-    if np.count_nonzero(exceeding) > at_most:
-        return None
-    row, column = np.divmod(np.flatnonzero(exceeding), exceeding.shape[1])
-    short = column.astype(np.uint16) if exceeding.shape[1] < 2**16 else column  # which is sorted in linear time
-    order = short.argsort(kind="stable")
-    return torch.from_numpy(column[order]), torch.from_numpy(row[order])
+def counted_rows(values: Tensor, seen: int | None) -> tuple[tuple[Tensor, int], ...]:
+    """The rows of a batch that the histogram has, and how many positions each stands for."""
+    whole = len(values) if seen is None else max(0, min(EXACT - seen, len(values)))
+    first = whole + (-((seen or 0) + whole)) % STRIDE
+    return (values[:whole], 1), (values[first::STRIDE], STRIDE)
 
 
 def bins_of(values: Tensor) -> Tensor:

@@ -185,15 +185,19 @@ def _read(
     cancel: Cancel | None,
 ) -> None:
     """Fold a batch of texts into the statistics of each region; `counted` has the positions of each text and region."""
+    parts = []
     with ExitStack() as stack:
         ids = stack.enter_context(padded_rows(opened, texts))
         stack.enter_context(watched(opened.anatomy, cancel))
         for number, running_region in enumerate(running):
             positions = [regions[number] for regions in counted]
             batch = Batch.of(positions, ids.shape[1], [0] * len(texts))
+            parts.append(batch)
             for (_, site), statistics in zip(sites, running_region, strict=True):
                 stack.enter_context(folding_into(site, statistics, batch))
         opened.anatomy.decoder(input_ids=ids, use_cache=False)
+    for batch in parts:
+        batch.land()
 
 
 def _counted(

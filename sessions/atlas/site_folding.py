@@ -1,4 +1,7 @@
-"""Folding the activations of a batch into the statistics of its sites, in hooks during the pass."""
+"""Folding the activations of a batch into the statistics of its sites, in hooks during the pass.
+
+In the memory of the host each site is folded at once. On an accelerator what the sites leave is merged by a `Flight`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,15 @@ import torch
 from torch import Tensor
 
 from sessions.atlas.atlas import AtlasLayer
-from sessions.atlas.folding import Running
+from sessions.atlas.folding import Room, Running
+from sessions.atlas.in_flight import Flight, Left
 from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons
 from sessions.model.parts import Anatomy
 from sessions.model.sites import DenseSite, ExpertSite, Site
+
+#: Bytes of activations on an accelerator that may wait to be merged, unless a plan says otherwise.
+HELD = 2**30
 
 
 def sites_of(anatomy: Anatomy, layers: Sequence[int]) -> list[tuple[int, Site]]:
@@ -45,35 +52,82 @@ def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:
     return AtlasLayer(**{name: np.concatenate([getattr(part, name) for part in parts], -1) for name in names})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """Which rows of a flattened batch of `size` positions are counted, their places, and the count so far."""
+    """Which rows of a flattened batch of `size` positions are counted, their places, and the count so far.
+
+    On an accelerator `left` collects what the sites leave there, until it has `held` bytes; a `Flight` merges the rest.
+    """
 
     rows: Tensor
     places: Tensor
     size: int
     seen: int
+    held: int
+
+    def __post_init__(self) -> None:
+        self.room = Room()
+        self.left: list[Left] = []
+        self._on: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     @classmethod
-    def of(cls, counted: Sequence[Sequence[int]], longest: int, firsts: Sequence[int], seen: int = 0) -> Batch:
+    def of(
+        cls,
+        counted: Sequence[Sequence[int]],
+        longest: int,
+        firsts: Sequence[int],
+        seen: int = 0,
+        held: int = HELD,
+    ) -> Batch:
         """The positions of each row that are counted; `firsts` are the places of their positions 0."""
         rows = torch.tensor([row * longest + at for row, positions in enumerate(counted) for at in positions])
         places = torch.tensor(
             [first + at for first, positions in zip(firsts, counted, strict=True) for at in positions]
         )
-        return cls(rows, places, len(counted) * longest, seen)
+        return cls(rows, places, len(counted) * longest, seen, held)
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows and places, on a device."""
+        if device not in self._on:
+            self._on[device] = (
+                self.rows.to(device, non_blocking=True),
+                self.places.to(device, non_blocking=True),
+            )
+        return self._on[device]
+
+    def place(self, routing: Routing, device: torch.device) -> Tensor:
+        """The place of each row of experts' activations, -1 where its position does not count."""
+        rows, places = self.on(device)
+        place = torch.full((self.size,), -1, device=device)
+        place[rows] = places
+        return place.repeat_interleave(routing.per_token)
+
+    def leave(self, left: Left) -> None:
+        """Keep what a site has left; what would be too much is merged at once."""
+        if self.left and sum(each.bytes for each in (*self.left, left)) > self.held:
+            self.land()
+        self.left.append(left)
+
+    def land(self) -> None:
+        """Merge what was left on accelerators."""
+        if self.left:
+            Flight(self.left).land()
+            self.left.clear()
 
 
 def folding_into(site: Site, running: Running, batch: Batch) -> AbstractContextManager[None]:
-    """Inside the block a pass over the batch is folded into the statistics of a site."""
+    """Inside the block a pass over the batch is folded into the statistics of a site.
+
+    On an accelerator it is folded in when what the batch has `left` has landed.
+    """
 
     def record(values: Tensor, routing: Routing | None) -> Tensor:
         if not len(batch.rows):
             return values
         if routing is None:
-            flat = values.reshape(-1, values.shape[-1])
-            rows, places = batch.rows.to(values.device), batch.places.to(values.device)
-            running.fold(flat if len(rows) == batch.size else flat.index_select(0, rows), places, seen=batch.seen)
+            _fold_dense(running, values.reshape(-1, values.shape[-1]), batch)
+        elif values.device.type != "cpu":
+            batch.leave(Left.of(running, values, batch.place(routing, values.device), routing.experts))
         else:
             assert isinstance(site, ExpertSite)
             _fold_experts(site, running, values, routing, batch)
@@ -82,12 +136,24 @@ def folding_into(site: Site, running: Running, batch: Batch) -> AbstractContextM
     return on_neurons(site, record)
 
 
+def _fold_dense(running: Running, flat: Tensor, batch: Batch) -> None:
+    """The activations of a dense MLP, `[size, width]`, at the positions that count."""
+    rows, places = batch.on(flat.device)
+    whole = len(rows) == batch.size
+    if flat.device.type != "cpu":
+        batch.leave(Left.of(running, flat if whole else flat.index_select(0, rows), places, seen=batch.seen))
+        return
+    if not whole and flat.dtype == torch.float32:
+        flat = torch.index_select(flat, 0, rows, out=batch.room.take(len(rows), flat.shape[1], 1))
+    elif not whole:
+        flat = flat.index_select(0, rows)
+    running.fold(flat, places, seen=batch.seen, room=batch.room)
+
+
 def _fold_experts(site: ExpertSite, running: Running, values: Tensor, routing: Routing, batch: Batch) -> None:
     """Each expert's neurons, at the positions that were sent to it alone."""
-    place = torch.full((batch.size,), -1, device=values.device)
-    place[batch.rows.to(values.device)] = batch.places.to(values.device)
-    place = place.repeat_interleave(routing.per_token)
+    place = batch.place(routing, values.device)
     for expert in routing.experts.unique().tolist():
         rows = ((routing.experts == expert) & (place >= 0)).nonzero()[:, 0]
         columns = slice(expert * site.d_expert, (expert + 1) * site.d_expert)
-        running.fold(values[rows], place[rows], columns)
+        running.fold(values[rows], place[rows], columns, room=batch.room)

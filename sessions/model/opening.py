@@ -11,6 +11,7 @@ import importlib.util
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Abandoned, Meter, first_line, in_background, progress_to
 from sessions.model.compiling import compile_decoding
+from sessions.model.device_maps import DeviceMap, check_covers, check_device, check_devices
 from sessions.model.generation_rules import rules_of
 from sessions.model.homes import CPU, free_memory, home_of, refuse_split
 from sessions.model.info import ModelInfo
@@ -78,7 +80,7 @@ def open_model(
     models: Path,
     dtype: str = "auto",
     device: str = "auto",
-    device_map: str | Mapping[str, int | str] | None = None,
+    device_map: DeviceMap | None = None,
     max_memory: str | None = None,
     offload_folder: Path | None = None,
     load_in: str | None = None,
@@ -105,7 +107,8 @@ def open_model(
             checked without them.
 
     Raises:
-        ModelError: no model has that name, it cannot be loaded, or an option does not apply to it.
+        ModelError: no model has that name, it cannot be loaded, or an option does not apply to it: a device that is
+            not there, a device map that leaves weights out or names modules that are none.
         UsageError: `max_memory` is no amount, or for a device that is not there.
     """
     if max_memory is not None and device_map is None:
@@ -219,9 +222,12 @@ def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str
         templates.warm()  # starts the sandbox while the weights load
     if not source.gguf:
         options["config"] = _config(source.folder, words)
+        if isinstance(options.get("device_map"), Mapping) and set(options["device_map"]) != {""}:
+            check_covers(options["device_map"], _shape(options["config"], options["trust_remote_code"]), name)
     model, loading_info = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, loading_info)
-    _check_mapped(name, model, options.get("device_map"))
+    if source.gguf and isinstance(options.get("device_map"), Mapping):  # whose shape is known from here on
+        check_covers(options["device_map"], model, name)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
     opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
@@ -241,6 +247,13 @@ def _config(folder: Path, words: Mapping[Any, Any]) -> PreTrainedConfig:
     return config
 
 
+def _shape(config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
+    """The model of a configuration, without numbers."""
+    with torch.device("meta"):
+        shape: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(config), trust_remote_code=trust_remote_code)
+    return shape
+
+
 def _check_complete(name: str, loading_info: dict[str, Any]) -> None:
     """Refuse a checkpoint that leaves some weights at random values."""
     for what in ("missing_keys", "mismatched_keys"):
@@ -251,18 +264,6 @@ def _check_complete(name: str, loading_info: dict[str, Any]) -> None:
                 f"the checkpoint of {name} {kind} {len(keys)} of the weights of a causal language model: {keys[0]}"
                 + (", …" if len(keys) > 1 else "")
             )
-
-
-def _check_mapped(name: str, model: PreTrainedModel, device_map: object) -> None:
-    """Refuse a map of devices that leaves weights out: they would be wherever they are loaded."""
-    if not isinstance(device_map, Mapping) or "" in device_map:
-        return
-    named = (weight for weight, _ in model.named_parameters())
-    left = next((weight for weight in named if not any(f"{weight}.".startswith(f"{at}.") for at in device_map)), None)
-    if left is not None:
-        raise ModelError(
-            f"the device map of {name} leaves out {left}", 'give every module a device, or "" for all others'
-        )
 
 
 def _cannot_load(name: str, error: BaseException) -> ModelError:
@@ -276,22 +277,19 @@ def _cannot_load(name: str, error: BaseException) -> ModelError:
     return ModelError(f"{name} cannot be loaded: {first_line(error)}", hint)
 
 
-def _place(device: str, device_map: object) -> str:
+def _place(device: str, device_map: DeviceMap | None) -> str:
     """The device to load on; raises `ModelError` if this machine lacks it."""
     if device_map is not None and device != "auto":
         raise ModelError("a device and a device map exclude each other", "give one of --device and --device-map")
+    if device_map is not None:
+        check_devices(device_map)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
-        raise ModelError(f"'{device}' is not a device", "one of: auto, cpu, cuda, cuda:0, mps")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(number or 0) >= there:
-        raise ModelError(f"this machine has no device '{device}'", "--device auto takes what there is")
+    check_device(device)
     return device
 
 
-def _options(dtype: str, place: str, device_map: Any, load_in: str | None) -> dict[str, Any]:
+def _options(dtype: str, place: str, device_map: DeviceMap | None, load_in: str | None) -> dict[str, Any]:
     """The arguments of `from_pretrained` for these options."""
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"'{dtype}' is not a dtype", f"one of: auto, {', '.join(DTYPES)}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sessions.memory import Found, in_parts
 from sessions.model.homes import devices_of, free_memory
+from sessions.model.masks import unpadded
 from sessions.model.memory_needed import Shape
 from sessions.model.opening import OpenModel
 from sessions.model.shapes import shape_of
@@ -77,5 +78,6 @@ def padded_rows(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Iterator[T
     """
     longest = max(map(len, texts))
     rows = [[*text, *[text[-1]] * (longest - len(text))] for text in texts]
-    with opened.anatomy.as_long_as(*map(len, texts)):
-        yield torch.tensor(rows, device=opened.device)
+    with opened.anatomy.as_long_as(*map(len, texts)), unpadded():
+        # Made on the device, they would wait for everything that it was sent before.
+        yield torch.tensor(rows).to(opened.device, non_blocking=True)

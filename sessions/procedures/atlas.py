@@ -65,12 +65,17 @@ def atlas_top(
 
 def built_so_far(begun: Building, name: str) -> AtlasSoFar | None:
     """The largest activation of each layer so far; None before the first document."""
+    import torch
+
     if not begun.progress.tokens:
         return None
-    layers = []
-    for (layer, _), running in zip(begun.sites, begun.running, strict=True):
-        peak, index = running.high[0].max(dim=0)
-        layers.append(LayerSoFar(Unit(layer, int(index)), float(peak)))
+    highest = [running.high[0].max(dim=0) for running in begun.running]
+    home = highest[0].values.device  # one copy to the host, and not one a layer
+    peaks = torch.stack([each.values.to(home, non_blocking=True) for each in highest]).tolist()
+    places = torch.stack([each.indices.to(home, non_blocking=True) for each in highest]).tolist()
+    layers = [
+        LayerSoFar(Unit(layer, index), peak) for (layer, _), peak, index in zip(begun.sites, peaks, places, strict=True)
+    ]
     progress = begun.progress
     of = begun.plan.survey.documents
     return AtlasSoFar(name=name, documents=progress.documents, of=of, tokens=progress.tokens, layers=tuple(layers))
@@ -106,7 +111,7 @@ def atlas_built(
         length=length or building.LENGTH,
         k=k or building.K,
         batch=batch or LARGEST_BATCH,
-        memory=memory or building.MEMORY,
+        memory=memory,
         under=session.state_key(),
     )
     if force:

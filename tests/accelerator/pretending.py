@@ -221,6 +221,16 @@ def _histc(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return histc
 
 
+class _Event:
+    """A point in what a device was sent, for which the host can wait."""
+
+    def record(self, stream: object = None) -> None:
+        """Put it behind everything that the device has been sent so far."""
+
+    def synchronize(self) -> None:
+        METER.wait("an event")
+
+
 def _answers() -> dict[object, dict[str, Callable[..., Any]]]:
     """What torch says about the devices of this machine."""
     there = METER.kind == "cuda"
@@ -253,5 +263,7 @@ def _answers() -> dict[object, dict[str, Callable[..., Any]]]:
         "get_rng_state_all": lambda: [torch.get_rng_state()],
         "manual_seed_all": lambda seed: None,
         "manual_seed": lambda seed: None,
+        "current_stream": lambda device=None: None,
+        "Event": _Event,
     }
     return {torch.cuda: cuda, torch.backends.mps: {"is_available": lambda: METER.kind == "mps"}}

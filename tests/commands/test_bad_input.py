@@ -69,6 +69,8 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("model smollm2 --device cuda:99", "model", "this machine has no device 'cuda:99'", "--device auto"),
         ("model smollm2 --device tpu", "model", "'tpu' is not a device", "cpu"),
         ("model smollm2 --device cpu --device-map auto", "model", "exclude each other", "--device"),
+        ("model smollm2 --device-map fastest", "model", "'fastest' is not a device map", "balanced"),
+        ("model smollm2 --device-map cuda:99", "model", "no device 'cuda:99'", "--device-map auto"),
         # targets
         ('discover " a" --vs " a"', "usage", "the target and its counterfactual are the same token, ' a'", "--vs"),
         ('discover " a b" --vs " a c"', "usage", "are the same token, ' a'", "--vs"),

@@ -72,29 +72,6 @@ def test_extremes_are_exact_where_values_are_equal_rare_or_all_at_one_neuron(
         assert all(len(set(column)) == kept for column in places[:kept].T)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 200))
-def test_what_exceeds_a_bar_is_found_alike_on_every_device(seed: int, rows: int) -> None:
-    values, bar = heavy(seed, rows, 6), heavy(seed + 1, 1, 6)[0]
-    exceeding = int((values > bar).sum())
-    ours, theirs = (find(values, bar, exceeding) for find in (folding.places_by_numpy, folding.places_by_torch))
-    assert ours is not None and theirs is not None
-    assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
-    if exceeding:
-        assert folding.places_by_numpy(values, bar, exceeding - 1) is None
-        assert folding.places_by_torch(values, bar, exceeding - 1) is None
-
-
-def test_folding_sorts_little_more_of_a_batch_than_can_be_kept() -> None:
-    """The first bar lets hardly more than k values of a neuron pass, and a bar that has risen fewer still."""
-    values, k = heavy(5, 2000, 64), 10
-    first, rows = folding.newcomers(values, torch.full((64,), -torch.inf), k)
-    passed = first.isfinite().sum(0)
-    assert (passed >= k).all() and passed.float().mean() < 2 * k
-    assert torch.equal(first, values.gather(0, rows).where(first.isfinite(), first))
-    later, _ = folding.newcomers(heavy(6, 500, 64), values.topk(k, dim=0).values[-1], k)
-    assert later.isfinite().sum(0).float().mean() < k / 2
-
-
 @given(st.floats(-1e6, 1e6, width=32))
 @settings(max_examples=200, deadline=None)
 def test_a_value_falls_into_the_bin_whose_edges_are_around_it(value: float) -> None:

@@ -31,7 +31,7 @@ from tests.conftest import models_folder
 from tests.families import DENSE, MOE, VOCABULARY, tiny, tiny_tokenizer
 
 
-def opened(name: str | Path, **wishes: str) -> OpenModel:
+def opened(name: str | Path, **wishes: object) -> OpenModel:
     wishes.setdefault("device", "cpu")
     return finished(open_model(str(name), models=Path("nowhere"), **wishes))  # type: ignore[arg-type]
 
@@ -361,8 +361,38 @@ def test_quantising_needs_its_library_and_a_gpu(folder: Path, monkeypatch: pytes
         opened(folder, load_in="4bit")
 
 
-def test_a_device_map_is_passed_on(folder: Path) -> None:
-    assert opened(folder, device="auto", device_map="cpu").info.device == "cpu"
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ("fastest", "'fastest' is not a device map"),
+        ("cuda:99", "no device 'cuda:99'"),
+        ({}, "the device map is empty"),
+        ({"": 99}, "puts the whole model on 99: this machine has no device 'cuda:99'"),
+        ({"": "cpu", "lm_head": "gpu"}, "puts 'lm_head' on 'gpu': 'gpu' is not a device"),
+        ({"": "cpu", "model.layer": "cpu"}, "names 'model.layer', and .* has no such module"),
+        ({"model.layers": "cpu", "lm_head": "cpu"}, r"leaves out model.embed_tokens.weight and \d+ other weights"),
+        ({"model.embed_tokens": "cpu", "model.layers": "cpu", "lm_head": "cpu"}, "leaves out model.norm.weight"),
+    ],
+)
+def test_a_device_map_that_cannot_be_met_is_refused(
+    folder: Path, places: str | dict[str, int | str], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message) as refusal:
+        opened(folder, device="auto", device_map=places)
+    assert refusal.value.hint and len(refusal.value.message.splitlines()) == 1
+
+
+def test_a_device_map_that_names_a_module_that_is_none_hints_at_one_that_is(folder: Path) -> None:
+    with pytest.raises(ModelError) as refusal:
+        opened(folder, device="auto", device_map={"": "cpu", "model.layer": "cpu"})
+    assert refusal.value.hint == "did you mean 'model.layers'?"
+
+
+@pytest.mark.parametrize(
+    "places", ["cpu", {"": "cpu"}, {"": "cpu", "lm_head": "cpu"}, {"model": "cpu", "lm_head": "cpu"}]
+)
+def test_a_device_map_is_passed_on(folder: Path, places: str | dict[str, int | str]) -> None:
+    assert opened(folder, device="auto", device_map=places).info.device == "cpu"
 
 
 # Stopping
