@@ -36,7 +36,7 @@ bench: models
 	$(BIN)/python -m benchmarks.edits
 	$(BIN)/python -m benchmarks.train_sae
 	$(BIN)/python -m benchmarks.rounds
-	$(BIN)/python -m benchmarks.placements
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.app
 
 # The command files that come with the workbench, run whole: up to ten minutes each.
