@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions import errors
 from sessions.errors import ModelError, UsageError, WorkbenchError
@@ -101,12 +101,12 @@ def carried(opening: Opening | None, info: ModelInfo, models: Path) -> CarriedMo
         )
     path = Path(opening.folder, os.path.expanduser(opening.name))
     return CarriedModel(
-        opening=Opening(
+        opening=structs.replace(
+            opening,
             name=str(path.resolve()) if os.path.exists(path) else opening.name,
             dtype=info.dtype if opening.load_in is None else opening.dtype,
             device=info.device.partition(":")[0],
-            load_in=opening.load_in,
-            trust_remote_code=opening.trust_remote_code,
+            folder="",
         ),
         folder=str(models.resolve()),
         fingerprint=info.fingerprint,
