@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sessions import results
 from sessions.views.blocks import AnyBlock, Column, Row, Table
 from sessions.views.registry import facts, viewed
+from sessions.views.writing import counted
 
 _GB = 1e9
 
@@ -17,7 +18,7 @@ def _(value: results.SpeedMeasured) -> Iterator[AnyBlock]:
     yield facts(
         f"{info.name} {info.dtype} on {info.device}",
         f"decoding {info.decoding}" if info.decoding else "",
-        f"{value.threads} threads" if info.device == "cpu" else "",
+        counted(value.threads, "thread") if info.device == "cpu" else "",
         f"a copy moves {value.bandwidth / _GB:,.1f} GB a second",
         f"a token reads {value.read / _GB:,.2f} GB of weights",
         f"decoding reaches {value.share:.0%} of the bandwidth",
