@@ -66,6 +66,9 @@ class MaxMemoryWord(Word):
         parsed(text)
         return text
 
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("20GiB", "at most so much on each accelerator"), ("0=20GiB,cpu=60GiB", "by device")]
+
 
 @verb(
     "model",

@@ -300,6 +300,7 @@ _TEXTS = ["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t",
 #: Texts that one kind of word or another can read.
 _SPELT = [
     "circuit.size",
+    "20GiB",
     "ray",
     "ray:10.0.0.1:6379",
     "last",
@@ -433,6 +434,7 @@ LOOKING = {
     "list": "list",
     "verify-files": "verify-files sums.txt",
     "info": "info",
+    "bench": "bench --tokens 4 --write 2 --effects 1 --repeats 1",
     "help": "help discover",
 }
 
