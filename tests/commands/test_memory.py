@@ -80,13 +80,13 @@ LACKS = {
 
 @contextmanager
 def failing_at(session: Session, call: int, error: Callable[[], BaseException]) -> Iterator[None]:
-    """In the block, the so-and-so-many-th call of a layer, forwards, raises an error that is held by itself."""
+    """In the block, calls of layers, forwards, raise an error that is held by itself, from the so-and-so-many-th on."""
     calls = 0
 
     def hook(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         nonlocal calls
         calls += 1
-        if calls == call:
+        if calls >= call:
             raised = error()
             held = [given[0] * 2, raised]  # the frame holds the error, and the error the frame
             raise raised
