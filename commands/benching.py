@@ -19,7 +19,7 @@ FAMILY = "The session"
     family=FAMILY,
     synonyms=("benchmark", "speed", "tokens per second", "bandwidth", "throughput", "performance"),
     needs=("model",),
-    example=("bench", "bench --tokens 1024 --write 64"),
+    example=("bench --tokens 16 --write 4 --effects 4 --repeats 1", "bench", "bench --tokens 1024 --write 64"),
 )
 class MeasureSpeed(Request, frozen=True):
     """Measure what this machine does for the open model.

@@ -3772,6 +3772,7 @@ class Verbs:
                 as before.
 
         Examples:
+            wb.bench(tokens=16, write=4, effects=4, repeats=1)
             wb.bench()
             wb.bench(tokens=1024, write=64)
         """
