@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at once: a thread each, in their hosts as well, before torch counts
@@ -97,3 +98,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sandbox, "SECONDS", 0.4)
     yield
     sandbox.end()
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test, modules and the tests themselves, is never garbage: collections skip it.
+
+    Many tests collect all garbage, to see that nothing is left. Each such look would go through a million objects.
+    """
+    gc.collect()
+    gc.freeze()
