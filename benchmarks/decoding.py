@@ -17,6 +17,7 @@ from time import perf_counter
 
 import torch
 
+from benchmarks.generate import by_transformers
 from benchmarks.measuring import THREADS, Figure, Table, in_turns, report, surroundings
 from sessions.events import finished
 from sessions.interventions.hooking import intervening
@@ -54,7 +55,7 @@ def compiled(opened: OpenModel, repeats: int) -> list[Figure]:
     """Speed of the compiled step against transformers' `generate`, as it is and with neurons ablated."""
     neurons = tuple(Unit(layer, index) for layer in range(opened.anatomy.n_layers) for index in range(4))
     runs: dict[str, Callable[[], object]] = {
-        "transformers": by_transformers(opened),
+        "transformers": by_transformers(opened, PROMPT, TOKENS),
         "plain": partial(ours, opened, ()),
     }
     seconds = in_turns(repeats, **runs)
@@ -79,21 +80,6 @@ def compiled(opened: OpenModel, repeats: int) -> list[Figure]:
 def ours(opened: OpenModel, neurons: tuple[Unit, ...]) -> None:
     with intervening(opened.anatomy, [Intervention(neurons, 0.0)]):
         finished(generate(opened.model, opened.tokenizer, [PROMPT], Decoding(max_tokens=TOKENS)))
-
-
-def by_transformers(opened: OpenModel) -> Callable[[], object]:
-    """As many tokens by transformers alone; its own decoding is not compiled."""
-    ids = torch.tensor([PROMPT])
-    return partial(
-        opened.model.generate,
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=False,
-        max_new_tokens=TOKENS,
-        min_new_tokens=TOKENS,
-        eos_token_id=None,
-        pad_token_id=opened.tokenizer.pad_token_id,
-    )
 
 
 def costs(folder: Path) -> tuple[list[Figure], Table]:

@@ -5,7 +5,7 @@ python -m benchmarks.generate [--json]
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -38,16 +38,16 @@ def main() -> None:
     )
 
 
-def by_transformers(opened: OpenModel, encoded: Encoded) -> Callable[[], object]:
-    """The same tokens by transformers alone."""
-    ids = torch.tensor([encoded.ids])
+def by_transformers(opened: OpenModel, prompt: Sequence[int], tokens: int = TOKENS) -> Callable[[], object]:
+    """As many tokens by transformers alone; its own decoding is not compiled."""
+    ids = torch.tensor([list(prompt)])
     return partial(
         opened.model.generate,
         ids,
         attention_mask=torch.ones_like(ids),
         do_sample=False,
-        max_new_tokens=TOKENS,
-        min_new_tokens=TOKENS,
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
         eos_token_id=None,
         pad_token_id=opened.tokenizer.pad_token_id,
     )
@@ -55,7 +55,7 @@ def by_transformers(opened: OpenModel, encoded: Encoded) -> Callable[[], object]
 
 def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Unit, ...]) -> list[Figure]:
     """Ratios for thirty-two tokens (no token ends the text), plain and with neurons ablated."""
-    plain = by_transformers(opened, encoded)
+    plain = by_transformers(opened, encoded.ids)
 
     def ours(multiplier: float | None) -> None:
         rows = [Intervention(neurons if multiplier is not None else (), multiplier or 0.0)]

@@ -101,7 +101,7 @@ def suppression(opened: OpenModel, encoded: Encoded) -> list[Figure]:
     each = -(-SUPPRESSED // len(widths))
     drawn = [torch.randperm(width, generator=generator)[:each].tolist() for width in widths]
     neurons = [Unit(layer, index) for layer, indices in enumerate(drawn) for index in indices][:SUPPRESSED]
-    plain = by_transformers(opened, encoded)
+    plain = by_transformers(opened, encoded.ids)
 
     def ours(suppressed: bool) -> None:
         with Suppression(opened.anatomy, neurons if suppressed else []).held():

@@ -187,6 +187,8 @@ class State(Event, frozen=True):
 
 T = TypeVar("T")
 E = TypeVar("E")
+Said = TypeVar("Said")
+Told = TypeVar("Told")
 Steps = Generator[Event, None, T]
 """A computation that yields events while it runs and returns a `T`."""
 
@@ -237,6 +239,18 @@ def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:
 def finished(steps: Generator[Any, None, T]) -> T:
     """Run a generator to its end and return what it returns: for notebooks, tests and benchmarks."""
     return collected(steps)[1]
+
+
+def retold(steps: Generator[Said, None, T], tell: Callable[[Said], Told]) -> Generator[Told, None, T]:
+    """Run a generator and yield what `tell` makes of each of its events; return what it returns. It is closed."""
+    with closing(steps):
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                returned: T = stop.value
+                return returned
+            yield tell(event)
 
 
 def to_json(event: Event) -> bytes:

@@ -1,4 +1,4 @@
-"""Running out of memory: how to recognise the error, and how to free the memory.
+"""Running out of memory: how to recognise the error, how to free the memory, and how to write how much there is.
 
 An error keeps its traceback, the traceback keeps every frame that it came through, and the frames keep the tensors of
 the pass that was too large. So as long as anything keeps the error, that memory is not free. And memory that is free
@@ -20,6 +20,11 @@ from typing import TypeVar
 #: Phrases of such errors that have no class of their own: of the allocators of the CPU and the devices, of C++, and of
 #: the libraries of a device.
 _PHRASES = ("allocate memory", "out of memory", "bad_alloc", "bad allocation", "ALLOC_FAILED")
+
+
+def amount(size: int) -> str:
+    """Bytes of memory: `1.5 GiB`, `12 MiB`."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.2g} MiB"
 
 
 def is_lacking(error: BaseException) -> bool:

@@ -26,7 +26,7 @@ from sessions.atlas.folding import Running
 from sessions.atlas.site_folding import Batch, begun, by_layer, folding_into, sites_of
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
+from sessions.events import Progress, Steps, retold
 from sessions.model.generation import Decoding, GeneratedRow, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
@@ -166,13 +166,11 @@ def _continued(
 ) -> Steps[list[GeneratedRow]]:
     steps = generate(opened.model, opened.tokenizer, part, decoding)
     with watched(opened.anatomy, cancel):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                replies: list[GeneratedRow] = stop.value
-                return replies
-            yield Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
+        return (
+            yield from retold(
+                steps, lambda step: Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
+            )
+        )
 
 
 @torch.inference_mode()

@@ -31,6 +31,7 @@ from sessions.errors import ModelError
 from sessions.model.attending import eager_of, exchanged, fused_attention, registered
 from sessions.model.homes import weight_of
 from sessions.model.hooks import after, before, together
+from sessions.model.memory_needed import PATTERN
 from sessions.model.parts import Anatomy
 from sessions.model.sites import ExpertSite, Site
 
@@ -38,8 +39,6 @@ Attention = Literal["frozen", "gradient"]
 
 #: Names of our attention implementations with a constant pattern: the family's eager one, and torch's fused one.
 FROZEN, FROZEN_FUSED = "workbench_frozen", "workbench_frozen_fused"
-#: Elements of an attention pattern that are in memory at once in the backward pass.
-PATTERN = 2**23
 
 
 class _Identity(torch.autograd.Function):

@@ -9,7 +9,6 @@ its batches took, wherever they were computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -21,7 +20,7 @@ from sessions.evaluation.languages import kept, language_of
 from sessions.evaluation.scores import Score, TaskReply, score
 from sessions.evaluation.tasks import Task
 from sessions.evaluation.unrelated import loss_batches, mean_loss, predicted, summed_loss
-from sessions.events import Progress, Steps
+from sessions.events import Progress, Steps, retold
 from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition, repetition
 from sessions.interventions.intervention import Intervention
@@ -139,14 +138,7 @@ class EvaluationJob:
         prompts = [self.plan.encoded[row] for row in piece.rows]
         with watched(opened.anatomy, model.cancel), running_rows(opened, [(prompt, condition) for prompt in prompts]):
             steps = generate(opened.model, opened.tokenizer, [prompt.ids for prompt in prompts], decoding)
-            with closing(steps):
-                while True:
-                    try:
-                        step = next(steps)
-                    except StopIteration as stop:
-                        written: list[GeneratedRow] = stop.value
-                        return written
-                    yield len(prompts) * (step.number + 1) / decoding.max_tokens
+            return (yield from retold(steps, lambda step: len(prompts) * (step.number + 1) / decoding.max_tokens))
 
 
 def run(

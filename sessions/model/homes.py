@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError
+from sessions.memory import amount
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 #: Kinds of device without float64.
@@ -105,8 +106,8 @@ def check_room(modules: Iterable[nn.Module], what: str) -> None:
         free = free_memory(device)
         if free is not None and size > free:
             raise ModelError(
-                f"{what} needs gradients, which bring all offloaded weights back to {device}: {_gigabytes(size)},"
-                f" and {_gigabytes(free)} are free",
+                f"{what} needs gradients, which bring all offloaded weights back to {device}: {amount(size)},"
+                f" and {amount(free)} are free",
                 "discover --method exact --layers FIRST-LAST --keep-universal needs none, nor do top, verify, ablate"
                 " and sweep",
             )
@@ -125,10 +126,6 @@ def free_memory(device: torch.device) -> int | None:
     except OSError:  # another system
         return None
     return None if available is None else 1024 * int(available.split()[1])
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.2g} MiB"
 
 
 def _hooks(module: nn.Module) -> Iterator[Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from sessions.cancel import Cancel
-from sessions.events import Progress, Steps
+from sessions.events import Progress, Steps, retold
 from sessions.model.opening import OpenModel
 
 P = TypeVar("P")
@@ -112,8 +113,7 @@ def one_by_one(model: WorkingModel) -> Engine:
         with closing(Computer(model, job)) as computer:
             for piece in pieces:
                 yield progress(done, piece)
-                with closing(computer.compute(piece)) as steps:
-                    outcome = yield from _reported(steps, done, piece, progress)
+                outcome = yield from retold(computer.compute(piece), partial(_so_far, progress, done, piece))
                 take(piece, outcome)
                 done += job.size(piece)
                 yield progress(done, piece)
@@ -121,11 +121,5 @@ def one_by_one(model: WorkingModel) -> Engine:
     return compute
 
 
-def _reported(steps: Computing[R], done: float, piece: P, progress: Callable[[float, P], Progress]) -> Steps[R]:
-    while True:
-        try:
-            part = next(steps)
-        except StopIteration as stop:
-            outcome: Any = stop.value
-            return outcome
-        yield progress(done + part, piece)
+def _so_far(progress: Callable[[float, P], Progress], done: float, piece: P, part: float) -> Progress:
+    return progress(done + part, piece)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
+from sessions.memory import amount
 from sessions.model.units import LETTERS, Unit, named, noun
 from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Note, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed, whole
-from sessions.views.writing import aim, amount, counted, percent, signed
+from sessions.views.writing import aim, counted, percent, signed
 
 #: How many neurons a discovery and a verification list.
 STRONGEST = 10

@@ -123,11 +123,6 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def amount(size: int) -> str:
-    """Bytes of memory: `1.5 GiB`, `12 MiB`."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.2g} MiB"
-
-
 def cells(text: str) -> int:
     """The width of a text in cells of a monospaced font: East Asian wide characters take two, marks none."""
     if text.isascii():
